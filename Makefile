@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+.PHONY: build
+build: ## build pleo-auth-proxy and pleo-demo into bin/
+	go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## run the whole thing on loopback, with an emulator in Pleo's place
+	go run ./cmd/pleo-demo
+
+.PHONY: test
+test: needs vet lint ## everything that has to pass: vet, linter (where installed), all tests with the race detector
+	go test -race -timeout 10m ./...
+
+.PHONY: vet
+vet: ## go vet, and a check that go.mod is tidy and gofmt has nothing to do
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt has changes for:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint and shellcheck, where they are installed
+	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "lint: golangci-lint is not installed; left out"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run; else echo "lint: shellcheck is not installed; left out"; fi
+
+.PHONY: needs
+needs: ## install what the tests need beyond Go
+	@scripts/need redis-server redis-server
+
+FUZZTIME ?= 1m
+.PHONY: fuzz
+fuzz: ## run every fuzz target, each for FUZZTIME (1m)
+	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | sed 's/func //'); do \
+			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: xcaddy
+xcaddy: ## build Caddy with this module by way of xcaddy
+	./xcaddy.sh
+
+SEEDS ?= 10000
+.PHONY: simulate
+simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time
+	go test -timeout 0 -run TestSimulatedSchedules -v ./pleoauth -seeds $(SEEDS) | grep -v -e '=== RUN' -e '--- PASS'
