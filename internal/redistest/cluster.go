@@ -1,0 +1,138 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// clusterSlots is how many slots a Redis Cluster has.
+const clusterSlots = 16384
+
+// Cluster is a Redis Cluster of masters alone.
+type Cluster struct {
+	Nodes []*Server
+}
+
+// StartCluster starts a Cluster of n masters that share the slots evenly.
+func StartCluster(t testing.TB, n int, options ...Option) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	options = append(options, WithConfig("cluster-enabled yes", "cluster-node-timeout 5000"))
+	for range n {
+		c.Nodes = append(c.Nodes, Start(t, options...))
+	}
+	if err := c.join(); err != nil {
+		t.Fatalf("redistest: cluster: %v", err)
+	}
+	return c
+}
+
+// Addrs returns the nodes' addresses.
+func (c *Cluster) Addrs() []string {
+	addrs := make([]string, len(c.Nodes))
+	for i, node := range c.Nodes {
+		addrs[i] = node.Addr()
+	}
+	return addrs
+}
+
+func (c *Cluster) join() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for i, node := range c.Nodes {
+		client := node.client()
+		defer client.Close()
+		first, last := i*clusterSlots/len(c.Nodes), (i+1)*clusterSlots/len(c.Nodes)-1
+		if err := client.ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
+			return err
+		}
+		// Without epochs of their own, nodes first have to agree on them.
+		if err := client.Do(ctx, "cluster", "set-config-epoch", i+1).Err(); err != nil {
+			return err
+		}
+		if err := client.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(c.Nodes[0].Port())).Err(); err != nil {
+			return err
+		}
+	}
+	for _, node := range c.Nodes {
+		if err := waitUntil(ctx, node, func(client *redis.Client) bool {
+			info := client.ClusterInfo(ctx).Val()
+			return strings.Contains(info, "cluster_state:ok") &&
+				strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r\n", len(c.Nodes)))
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MoveEmptySlots gives the slots of one node, by its place in Nodes, that hold
+// no key to another, and waits until all nodes agree.
+func (c *Cluster) MoveEmptySlots(ctx context.Context, from, to int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	clients := make([]*redis.Client, len(c.Nodes))
+	for i, node := range c.Nodes {
+		clients[i] = node.client()
+		defer clients[i].Close()
+	}
+	id, err := clients[to].Do(ctx, "cluster", "myid").Text()
+	if err != nil {
+		return err
+	}
+	first, last := from*clusterSlots/len(c.Nodes), (from+1)*clusterSlots/len(c.Nodes)-1
+	for slot := first; slot <= last; slot++ {
+		count, err := clients[from].ClusterCountKeysInSlot(ctx, slot).Result()
+		if err != nil {
+			return err
+		}
+		if count > 0 {
+			continue
+		}
+		// The new owner first, so that the slot is never nobody's; all others
+		// too, since gossip takes its time.
+		order := []*redis.Client{clients[to]}
+		for i, client := range clients {
+			if i != to {
+				order = append(order, client)
+			}
+		}
+		for _, client := range order {
+			if err := client.Do(ctx, "cluster", "setslot", slot, "node", id).Err(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, node := range c.Nodes {
+		if err := waitUntil(ctx, node, func(client *redis.Client) bool {
+			return strings.Contains(client.ClusterInfo(ctx).Val(), "cluster_state:ok")
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// client returns a client that the caller closes.
+func (s *Server) client() *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true})
+}
+
+// waitUntil asks a server until the answer is yes.
+func waitUntil(ctx context.Context, s *Server, yes func(*redis.Client) bool) error {
+	client := s.client()
+	defer client.Close()
+	for !yes(client) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready; the end of its log: %s", s.Addr(), s.logTail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+// Package redistest runs real Redis servers for tests: single ones, Sentinel
+// set-ups and Clusters, on ports of 127.0.0.1 that it finds itself.
+//
+// A test that needs Redis must not pass without it, so a missing redis-server
+// fails the test and says what to install.
+package redistest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTimeout is how long a server may take to answer.
+const startTimeout = 20 * time.Second
+
+// ErrNotInstalled is returned when there is no redis-server on the PATH.
+var ErrNotInstalled = errors.New("redis-server is not on the PATH: install it (Debian: apt-get install redis-server)")
+
+// Option changes how a server is started.
+type Option func(*Server)
+
+// WithConfig adds lines to the server's redis.conf.
+func WithConfig(lines ...string) Option {
+	return func(s *Server) { s.config = append(s.config, lines...) }
+}
+
+// WithAppendOnly makes the server keep every write on disk, fsynced, so that
+// it has it again after Kill and Restart.
+func WithAppendOnly() Option {
+	return WithConfig("appendonly yes", "appendfsync always")
+}
+
+// WithSentinel starts the server as a Sentinel.
+func WithSentinel() Option {
+	return func(s *Server) { s.sentinel = true }
+}
+
+// Server is one redis-server process.
+type Server struct {
+	dir      string
+	config   []string
+	sentinel bool
+	port     int
+	cmd      *exec.Cmd
+	exited   chan struct{}
+}
+
+// Start starts a server in a directory of the test's own and stops it when the
+// test ends. It fails the test if that cannot be done.
+func Start(t testing.TB, options ...Option) *Server {
+	t.Helper()
+	s, err := New(t.TempDir(), options...)
+	if err != nil {
+		t.Fatalf("redistest: %v", err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// New starts a server in dir, for use without a test, as in TestMain; the
+// caller ends it with Kill. It returns [ErrNotInstalled] if there is no
+// redis-server.
+func New(dir string, options ...Option) (*Server, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, ErrNotInstalled
+	}
+	s := &Server{dir: dir}
+	for _, option := range options {
+		option(s)
+	}
+	var err error
+	// Another process may take the port between the choice and the start.
+	for range 10 {
+		if s.port, err = freePort(); err != nil {
+			return nil, err
+		}
+		if err = s.start(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func freePort() (int, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			return 0, err
+		}
+		// The bus of a Cluster node listens 10,000 above its port.
+		if port+10_000 < 65_536 {
+			return port, nil
+		}
+	}
+	return 0, errors.New("no free port below 55536")
+}
+
+// Addr returns the server's host and port.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// Port returns the server's port.
+func (s *Server) Port() int { return s.port }
+
+// URL returns the URL of the server's database 0.
+func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
+
+// Dir returns the directory that the server works in.
+func (s *Server) Dir() string { return s.dir }
+
+func (s *Server) start() error {
+	conf := filepath.Join(s.dir, "redis.conf")
+	// A Sentinel rewrites its file: what it has learnt must survive a restart.
+	if _, err := os.Stat(conf); err != nil || !s.sentinel || s.exited == nil {
+		lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
+		if !s.sentinel {
+			lines = append(lines, `save ""`)
+		}
+		lines = append(lines, s.config...)
+		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	log, err := os.OpenFile(filepath.Join(s.dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	args := []string{conf}
+	if s.sentinel {
+		args = append(args, "--sentinel")
+	}
+	cmd := exec.Command("redis-server", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, endWithParent()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
+	s.cmd, s.exited = cmd, exited
+	if err := s.waitReady(); err != nil {
+		s.Kill()
+		return fmt.Errorf("%w; the end of its log: %s", err, s.logTail())
+	}
+	return nil
+}
+
+func (s *Server) waitReady() error {
+	deadline := time.Now().Add(startTimeout)
+	for time.Now().Before(deadline) {
+		select {
+		case <-s.exited:
+			return errors.New("redis-server has ended")
+		case <-time.After(10 * time.Millisecond):
+		}
+		if s.answers() {
+			return nil
+		}
+	}
+	return errors.New("redis-server does not answer")
+}
+
+// answers reports whether this very process answers: another server may have
+// taken the port, and ours may be about to end.
+func (s *Server) answers() bool {
+	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("PING\r\nINFO server\r\nQUIT\r\n")); err != nil {
+		return false
+	}
+	answer, _ := io.ReadAll(conn)
+	return !bytes.HasPrefix(answer, []byte("-LOADING")) &&
+		bytes.Contains(answer, fmt.Appendf(nil, "process_id:%d\r\n", s.cmd.Process.Pid))
+}
+
+func (s *Server) logTail() string {
+	log, _ := os.ReadFile(filepath.Join(s.dir, "redis.log"))
+	return string(log[max(0, len(log)-600):])
+}
+
+// Stop ends the server in order and waits for its end.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+// Kill ends the server as a crash would and waits for its end. Killing a
+// server that has ended does nothing.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+func (s *Server) end(signal syscall.Signal) {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(signal)
+	select {
+	case <-s.exited:
+	case <-time.After(startTimeout):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+	}
+}
+
+// Restart ends the server in order, if it still runs, and starts it again in
+// the same directory and on the same port.
+func (s *Server) Restart() error {
+	s.Stop()
+	return s.start()
+}
+
+// Pause stops the server without ending it: connections stay open and nothing
+// answers.
+func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue lets a paused server go on.
+func (s *Server) Continue() error { return s.cmd.Process.Signal(syscall.SIGCONT) }

@@ -1,0 +1,67 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// MasterName is what the Sentinels of [StartSentinel] call their master.
+const MasterName = "pleo-master"
+
+// Sentinel is a master, a replica and three Sentinels that watch them.
+type Sentinel struct {
+	Master, Replica *Server
+	Sentinels       []*Server
+}
+
+// StartSentinel starts a set-up that fails over a second after its master is
+// gone. The options are for master and replica.
+func StartSentinel(t testing.TB, options ...Option) *Sentinel {
+	t.Helper()
+	s := &Sentinel{Master: Start(t, options...)}
+	s.Replica = Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.Master.Port())))...)
+	for range 3 {
+		s.Sentinels = append(s.Sentinels, Start(t, WithSentinel(), WithConfig(
+			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.Port()),
+			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
+			fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
+		)))
+	}
+	if err := s.wait(); err != nil {
+		t.Fatalf("redistest: sentinel: %v", err)
+	}
+	return s
+}
+
+// Addrs returns the Sentinels' addresses.
+func (s *Sentinel) Addrs() []string {
+	addrs := make([]string, len(s.Sentinels))
+	for i, sentinel := range s.Sentinels {
+		addrs[i] = sentinel.Addr()
+	}
+	return addrs
+}
+
+// wait waits until the replica is in step and all Sentinels know all.
+func (s *Sentinel) wait() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if err := waitUntil(ctx, s.Replica, func(c *redis.Client) bool {
+		return strings.Contains(c.Info(ctx, "replication").Val(), "master_link_status:up")
+	}); err != nil {
+		return err
+	}
+	for _, sentinel := range s.Sentinels {
+		if err := waitUntil(ctx, sentinel, func(c *redis.Client) bool {
+			info := c.Info(ctx, "sentinel").Val()
+			return strings.Contains(info, "status=ok") && strings.Contains(info, "slaves=1,sentinels=3")
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

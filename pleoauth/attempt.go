@@ -1,0 +1,174 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// attempt is one attempt to leave a version behind: lock, read again, wait for
+// or settle a mark, dial, mark, send once, save. At most one token leaves.
+type attempt struct {
+	*Source
+	c    *connection
+	f    *flight
+	lock *heldLock
+	// own is the mark under which this attempt has sent a token, over when the
+	// request has ended without an answer that tells.
+	own struct {
+		nonce string
+		ended bool
+		conn  *TokenConn
+		asked bool
+	}
+	doubts int
+}
+
+var errTakesLong = errors.New("the refresh is still not settled")
+
+func (s *Source) attempt(c *connection, f *flight) error {
+	lock, err := s.obtainLock(c, f)
+	if err != nil || lock == nil {
+		return err
+	}
+	a := &attempt{Source: s, c: c, f: f, lock: lock}
+	defer func() {
+		if !c.passLock(lock) { // a pair that is still held goes on under it
+			lock.release()
+		}
+	}()
+	limit := s.times().mark + 3*s.config().RefreshTimeout
+	for time.Since(f.started) < limit {
+		if s.closing() {
+			return a.failed(ErrRefreshFailed, time.Second, errClosing)
+		}
+		if done, err := a.turn(); done || err != nil {
+			return err
+		}
+	}
+	return a.failed(*f.stage.Load(), time.Second, errTakesLong)
+}
+
+func (a *attempt) failed(kind error, retryAfter time.Duration, err error) error {
+	return &TokenError{Kind: kind, Connection: a.c.name, RetryAfter: max(retryAfter, time.Second), Err: err}
+}
+
+// turn reads the record and does what it calls for. It reports true when the
+// connection has left the flight's version behind.
+func (a *attempt) turn() (bool, error) {
+	news := a.c.news()
+	if a.c.left(a.f.goal) {
+		return true, nil
+	}
+	subscription := a.subscription.Load()
+	snap, err := a.read(a.c.name)
+	if err != nil {
+		return false, a.storeError(a.c.name, err)
+	}
+	if v := a.c.view.Load(); v.outranks(snap) {
+		a.f.at(ErrStoreUnavailable)
+		a.restore(a.c, v.pair)
+		a.pause(time.Second, news)
+		return false, nil
+	}
+	if snap.Version != a.f.goal || snap.State != StateConnected {
+		if _, err := a.adopt(a.c, snap, subscription); err != nil {
+			return false, a.storeError(a.c.name, err)
+		}
+		return a.c.left(a.f.goal), nil
+	}
+	if wait := snap.Remaining(snap.NotBefore); !snap.NotBefore.IsZero() && wait > 0 {
+		return false, a.failed(kindOf(snap.NotBeforeReason), wait, nil)
+	}
+	if m := snap.Marked(); m != nil {
+		return false, a.marked(snap, m, news)
+	}
+	return false, a.refresh(snap, "")
+}
+
+// refresh marks the record and spends its token. settled is the nonce of a
+// mark that may be replaced, or "". It returns nil when the record has to be
+// looked at again: after a success it has left the version behind.
+func (a *attempt) refresh(snap Snapshot, settled string) error {
+	g, err := a.openGrant(a.c.name, snap.Sealed)
+	if err != nil {
+		return a.storeError(a.c.name, err)
+	}
+	a.f.at(ErrRefreshFailed)
+	ctx, cancel := context.WithTimeout(context.Background(), a.config().RefreshTimeout)
+	conn, err := a.oauth().Dial(ctx)
+	cancel()
+	if err != nil {
+		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshFailed}
+		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b), nil)
+		return a.failed(ErrRefreshFailed, b.wait, err)
+	}
+
+	m := a.newMark(MarkRefresh)
+	m.Attempt = snap.Attempts + 1
+	a.announce(a.c, snap.Version, m.Nonce)
+	before := time.Now()
+	a.c.markSince(m.Nonce, before)
+	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)
+	switch {
+	case errors.Is(err, errRefused), errors.Is(err, ErrLockLost), errors.Is(err, ErrConflict):
+		conn.Close()
+		a.revokeGate(a.c, m.Nonce)
+		a.pause(a.backOffAfter(0), nil) // somebody else is at it
+		return nil
+	case err != nil:
+		conn.Close()
+		a.revokeGate(a.c, m.Nonce)
+		return a.storeError(a.c.name, err)
+	case marked.Marked() == nil || marked.Marked().Nonce != m.Nonce:
+		a.revokeGate(a.c, m.Nonce)
+		conn.Close() // the store's run is new: an unknown mark has to be waited out
+		return nil
+	}
+	return a.send(marked, m, conn, g, before)
+}
+
+// newMark returns a mark of this process.
+func (s *Source) newMark(kind MarkKind) Mark {
+	host, _ := os.Hostname()
+	return Mark{Nonce: random128(), Kind: kind, Life: s.times().mark, Replica: host, Time: time.Now().UTC().Truncate(time.Millisecond)}
+}
+
+// send lets the refresh token leave, once, and waits for what comes of it. The
+// answer is read and stored by a goroutine of its own: neither the end of this
+// wait nor anybody's context takes it away.
+func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before time.Time) error {
+	result := make(chan error, 1)
+	spent := &pair{
+		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
+		version: marked.Version, subject: marked.Subject,
+	}
+	sending := a.goWork(func() {
+		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
+		err = a.answered(a.c, refreshed{
+			marked: marked, mark: m, spent: spent, before: before, for401: a.f.for401, next: next, err: err,
+		})
+		if !a.c.left(spent.version) {
+			a.revokeGate(a.c, m.Nonce)
+		}
+		result <- err
+	})
+	if !sending {
+		conn.Close()
+		a.revokeGate(a.c, m.Nonce)
+		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil), nil)
+		return a.failed(ErrRefreshFailed, time.Second, errClosing)
+	}
+	a.own.nonce, a.own.conn, a.own.ended, a.own.asked = m.Nonce, conn, false, false
+	a.f.at(ErrRefreshUnsettled)
+	timer := time.NewTimer(m.Life - time.Since(before))
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		a.own.ended = true
+		return err
+	case <-timer.C:
+		return nil // the mark is over: settle it; the answer is still read
+	}
+}

@@ -1,0 +1,142 @@
+package pleoauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Errors of an authorisation.
+var (
+	// ErrInvalidSubject is returned when a subject is not a URN.
+	ErrInvalidSubject = errors.New("invalid subject")
+	// ErrUnknownFlow is returned when the state is unknown, expired or used,
+	// or the callback makes no sense. Nothing was exchanged.
+	ErrUnknownFlow = errors.New("unknown, expired or used state")
+	// ErrOtherBrowser is returned when the browser that comes back is not the
+	// one that started. Nothing was exchanged.
+	ErrOtherBrowser = errors.New("another browser started this authorisation")
+	// ErrDenied is returned when the user or Pleo denied the authorisation.
+	ErrDenied = errors.New("the authorisation was denied")
+	// ErrExchangeFailed is returned when Pleo did not exchange the code.
+	ErrExchangeFailed = errors.New("the authorisation code could not be exchanged")
+	// ErrOtherSubject is returned when another company authorised than the
+	// connection had before, or than was asked for. Nothing was stored.
+	ErrOtherSubject = errors.New("another company authorised than expected")
+)
+
+const (
+	// flowLife is how long a user has to come back from Pleo.
+	flowLife = 10 * time.Minute
+	// maxSubject bounds a subject, in bytes.
+	maxSubject = 256
+)
+
+// AuthorisationRequest asks for an authorisation.
+type AuthorisationRequest struct {
+	// Connection is the connection to authorise.
+	Connection string
+	// ReturnTo is where the browser goes in the end. The caller has checked
+	// it: this package hands it back as it is.
+	ReturnTo string
+	// Subject, if not empty, is the company that has to authorise, such as
+	// urn:pleo:company:<uuid>.
+	Subject string
+}
+
+// Authorisation is an authorisation that has begun.
+type Authorisation struct {
+	// URL is where to send the browser.
+	URL string
+	// FlowID tells this flow from the browser's others. It is no secret.
+	FlowID string
+	// Binding is the secret that ties the flow to the browser: a cookie's
+	// value. Only the browser that brings it back can complete the flow.
+	Binding string
+	// Life is how long all of this is good.
+	Life time.Duration
+}
+
+// flow is what is kept, sealed, between the two halves of an authorisation.
+type flow struct {
+	Connection string `json:"connection"`
+	ReturnTo   string `json:"return_to,omitempty"`
+	Subject    string `json:"subject,omitempty"`
+	Verifier   string `json:"verifier"`
+	Binding    []byte `json:"binding"` // SHA-256
+}
+
+// BeginAuthorisation starts an authorisation of a connection: it keeps a flow
+// for ten minutes under the hash of a fresh state, and returns where to send
+// the browser. The error wraps [ErrInvalidConnection], [ErrInvalidSubject],
+// [ErrConfig] if there is no redirect_uri, or [ErrStoreUnavailable].
+func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest) (Authorisation, error) {
+	if err := CheckConnection(r.Connection); err != nil {
+		return Authorisation{}, err
+	}
+	if err := checkSubject(r.Subject); err != nil {
+		return Authorisation{}, err
+	}
+	if s.config().RedirectURI == "" {
+		return Authorisation{}, fmt.Errorf("%w: redirect_uri is missing", ErrConfig)
+	}
+	state, verifier, binding := random256(), random256(), random256()
+	bound := sha256.Sum256([]byte(binding))
+	plain, err := json.Marshal(flow{
+		Connection: r.Connection, ReturnTo: r.ReturnTo, Subject: r.Subject, Verifier: verifier, Binding: bound[:],
+	})
+	if err != nil {
+		return Authorisation{}, err
+	}
+	key := flowKey(state)
+	ctx, cancel := context.WithTimeout(ctx, s.times().command)
+	defer cancel()
+	if err := s.store.PutFlow(ctx, key, s.keyring().seal(plain, s.flowPurpose(key)), flowLife); err != nil {
+		return Authorisation{}, s.storeError(r.Connection, err)
+	}
+	return Authorisation{
+		URL:     s.oauth().AuthorisationURL(state, verifier, r.Subject),
+		FlowID:  FlowID(state),
+		Binding: binding,
+		Life:    flowLife,
+	}, nil
+}
+
+// FlowID returns the id of the flow with the given state: part of a hash of
+// it, which tells nothing of the state and is not the key that the flow is
+// stored under.
+func FlowID(state string) string {
+	sum := sha256.Sum256([]byte("flow id\x00" + state))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// flowKey is what a flow is stored under: whoever can read the store does not
+// learn a state.
+func flowKey(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *Source) flowPurpose(key string) string {
+	return "flow\x00" + s.config().AuthServer + "\x00" + s.config().ClientID + "\x00" + key
+}
+
+func checkSubject(subject string) error {
+	if subject == "" {
+		return nil
+	}
+	if len(subject) > maxSubject || !strings.HasPrefix(subject, "urn:") || !validToken(subject) {
+		return fmt.Errorf("%w: it is not of the form urn:pleo:company:<uuid>", ErrInvalidSubject)
+	}
+	if _, err := url.Parse(subject); err != nil {
+		return fmt.Errorf("%w: it is not of the form urn:pleo:company:<uuid>", ErrInvalidSubject)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package pleoauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Callback is what a browser brought back from Pleo.
+type Callback struct {
+	State, Code, Error string
+	// Issuer is the parameter iss (RFC 9207), checked if it is there.
+	Issuer string
+	// Binding returns the cookie's value for a flow, "" if the browser has none.
+	Binding func(flowID string) string
+}
+
+// Completed says which authorisation a callback belonged to.
+type Completed struct {
+	Connection, ReturnTo, Subject string
+}
+
+// CompleteAuthorisation finishes what BeginAuthorisation began: it checks the
+// state, takes it so that it works once, checks that it is the same browser,
+// exchanges the code, asks whose company it is, and stores the grant. The
+// exchange does not end with ctx: a browser that goes away loses nothing.
+//
+// Completed is filled in, as far as it is known, beside an error too, but never
+// before the browser was checked. The error wraps [ErrUnknownFlow],
+// [ErrOtherBrowser], [ErrDenied], [ErrExchangeFailed], [ErrClientRejected],
+// [ErrOtherSubject] or [ErrStoreUnavailable].
+func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Completed, error) {
+	s.Start()
+	f, err := s.takeFlow(ctx, cb)
+	if err != nil {
+		return Completed{}, err
+	}
+	completed := Completed{Connection: f.Connection, ReturnTo: f.ReturnTo}
+	switch {
+	case cb.Error != "":
+		return completed, fmt.Errorf("%w: %s", ErrDenied, deniedCode(cb.Error))
+	case cb.Code == "":
+		return completed, fmt.Errorf("%w: there is neither a code nor an error", ErrUnknownFlow)
+	}
+	type result struct {
+		subject string
+		err     error
+	}
+	done := make(chan result, 1)
+	if !s.goWork(func() {
+		subject, err := s.exchange(f, cb.Code)
+		done <- result{subject, err}
+	}) {
+		return completed, fmt.Errorf("%w: %w", ErrStoreUnavailable, errClosing)
+	}
+	select {
+	case r := <-done:
+		completed.Subject = r.subject
+		return completed, r.err
+	case <-ctx.Done():
+		return completed, ctx.Err()
+	}
+}
+
+// takeFlow checks the callback before anything is exchanged. Another browser
+// does not spend the flow: a link preview must not end what a user is doing.
+func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
+	var f flow
+	if cb.State == "" {
+		return f, fmt.Errorf("%w: there is no state", ErrUnknownFlow)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.times().command)
+	defer cancel()
+	key := flowKey(cb.State)
+	sealed, err := s.store.Flow(ctx, key)
+	if err != nil {
+		return f, flowError(err)
+	}
+	plain, err := s.keyring().open(sealed, s.flowPurpose(key))
+	if err != nil {
+		return f, fmt.Errorf("%w: %w", ErrUnknownFlow, err)
+	}
+	if err := json.Unmarshal(plain, &f); err != nil {
+		return f, fmt.Errorf("%w: it is of another format", ErrUnknownFlow)
+	}
+	bound := sha256.Sum256([]byte(cb.Binding(FlowID(cb.State))))
+	if subtle.ConstantTimeCompare(bound[:], f.Binding) != 1 {
+		return flow{}, ErrOtherBrowser
+	}
+	if cb.Issuer != "" && strings.TrimRight(cb.Issuer, "/") != s.config().AuthServer {
+		return flow{}, fmt.Errorf("%w: another authorisation server answered", ErrUnknownFlow)
+	}
+	if _, err := s.store.TakeFlow(ctx, key); err != nil {
+		return flow{}, flowError(err)
+	}
+	return f, nil
+}
+
+func flowError(err error) error {
+	if errors.Is(err, ErrNoFlow) {
+		return ErrUnknownFlow
+	}
+	return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+}
+
+// deniedCode lets through the codes of RFC 6749, section 4.1.2.1: the text
+// comes from a URL that anybody can make up.
+func deniedCode(code string) string {
+	switch code {
+	case "access_denied", "invalid_request", "unauthorized_client", "unsupported_response_type",
+		"invalid_scope", "server_error", "temporarily_unavailable":
+		return code
+	}
+	return "another error"
+}

@@ -1,0 +1,117 @@
+package pleoauth
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// connection is what this process keeps of one connection that it uses.
+type connection struct {
+	name string
+	view atomic.Pointer[view]
+	gate atomic.Pointer[gate]
+	// used is when a call last asked for it, in Unix seconds.
+	used atomic.Int64
+
+	mu      sync.Mutex
+	flight  *flight
+	loading *call
+	again   bool  // the record has to be read once more
+	asking  *call // introspection of a refused token
+	watched bool  // subscribed to its notices
+	verdict verdict
+	gated   string // the last version that the gate was raised for
+	held    *heldPair
+	stored  bool // the grant in view is one that this process has stored
+	timer   *time.Timer
+	// failing holds back flights in this process after one that failed; the
+	// record's own back-off holds for all.
+	failing struct {
+		err   error
+		until time.Time
+		times int
+	}
+	// mark is the mark that was last seen on the record, and since when.
+	mark struct {
+		nonce string
+		since time.Time
+	}
+	// changed is closed and replaced whenever the view may have changed.
+	changed chan struct{}
+}
+
+// call is work that several callers wait for together.
+type call struct {
+	done chan struct{}
+	err  error
+}
+
+func (s *Source) connection(name string) *connection {
+	return s.conns.add(name, func() *connection {
+		return &connection{name: name, changed: make(chan struct{})}
+	})
+}
+
+// touch notes that a call uses the connection. It writes rarely: the line of
+// memory that all calls read should stay in every core's cache.
+func (c *connection) touch(now time.Time) {
+	if seconds := now.Unix(); seconds-c.used.Load() > 1 {
+		c.used.Store(seconds)
+	}
+}
+
+// usedSince reports whether a call asked for the connection after t.
+func (c *connection) usedSince(t time.Time) bool { return c.used.Load() >= t.Unix() }
+
+// wake tells those who wait that something has happened.
+func (c *connection) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wakeLocked()
+}
+
+func (c *connection) wakeLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// news returns a channel that is closed at the next wake.
+func (c *connection) news() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// left reports whether the connection has left the given version behind.
+func (c *connection) left(version string) bool {
+	v := c.view.Load()
+	return v != nil && v.version != version
+}
+
+// markSince returns since when this process has known the mark with the given
+// nonce: the first time it saw it, or the moment before it wrote it.
+func (c *connection) markSince(nonce string, now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mark.nonce != nonce {
+		c.mark.nonce, c.mark.since = nonce, now
+	}
+	return c.mark.since
+}
+
+func (c *connection) stopTimer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// keep notes that this process stored the grant in view: it is remembered for
+// as long as it is the newest, in case the store forgets it.
+func (c *connection) keep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stored = true
+}

@@ -1,0 +1,119 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ConnectionInfo is what may be told of a connection: never a token.
+type ConnectionInfo struct {
+	Name       string `json:"name"`
+	State      State  `json:"state"`
+	Reason     Reason `json:"reason,omitempty"`
+	Subject    string `json:"subject,omitempty"`
+	Generation int64  `json:"generation"`
+	// ObtainedAt and ExpiresAt are on the store's clock, for people.
+	ObtainedAt time.Time `json:"obtained_at,omitzero"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	// Attempts counts failed refreshes since the last one that worked.
+	Attempts int `json:"attempts,omitempty"`
+	// LastError is one of the error codes of a problem document.
+	LastError string `json:"last_error,omitempty"`
+	// Unsettled is set while a refresh may or may not have been processed.
+	Unsettled bool `json:"unsettled,omitempty"`
+	// KeyID names the encryption key that the grant is sealed with.
+	KeyID string `json:"key_id,omitempty"`
+}
+
+// Connection returns what the store has of one connection. The error is a
+// [*TokenError]: [ErrNotConnected] if there is no record.
+func (s *Source) Connection(ctx context.Context, name string) (ConnectionInfo, error) {
+	if err := CheckConnection(name); err != nil {
+		return ConnectionInfo{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return ConnectionInfo{}, err
+	}
+	snap, err := s.read(name)
+	if err != nil {
+		return ConnectionInfo{}, s.storeError(name, err)
+	}
+	if snap.State == "" {
+		return ConnectionInfo{}, &TokenError{Kind: ErrNotConnected, Connection: name}
+	}
+	return infoOf(name, snap), nil
+}
+
+func infoOf(name string, snap Snapshot) ConnectionInfo {
+	return ConnectionInfo{
+		Name: name, State: snap.State, Reason: snap.Reason, Subject: snap.Subject, Generation: snap.Generation,
+		ObtainedAt: snap.Obtained, ExpiresAt: snap.Expires,
+		Attempts: snap.Attempts, LastError: snap.NotBeforeReason, Unsettled: snap.Marked() != nil,
+		KeyID: sealedWith(snap.Sealed),
+	}
+}
+
+// Connections returns a page of connections in a stable order, and the cursor
+// of the next page, "" after the last.
+func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]ConnectionInfo, string, error) {
+	names, next, err := s.store.List(ctx, cursor, limit)
+	if err != nil {
+		return nil, "", storeFailed(err)
+	}
+	infos := make([]ConnectionInfo, 0, len(names))
+	for _, name := range names {
+		info, err := s.Connection(ctx, name)
+		if errors.Is(err, ErrNotConnected) {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		infos = append(infos, info)
+	}
+	return infos, next, nil
+}
+
+// Disconnect wipes a connection's tokens and leaves a tombstone, so that no
+// replica brings an older grant back.
+func (s *Source) Disconnect(ctx context.Context, name string) error {
+	if _, err := s.Connection(ctx, name); err != nil {
+		return err
+	}
+	subscription := s.subscription.Load()
+	snap, err := s.read(name)
+	if err != nil {
+		return s.storeError(name, err)
+	}
+	after, err := s.apply(name, snap, writeDisconnect(random128(), time.Now()), nil)
+	if err != nil {
+		return s.storeError(name, err)
+	}
+	s.logger().Info("connection disconnected", "connection", name)
+	if c := s.conns.get(name); c != nil {
+		_, err = s.adopt(c, after, subscription)
+	}
+	return err
+}
+
+// Refresh has a connection's grant refreshed now, and waits for it as a call
+// would.
+func (s *Source) Refresh(ctx context.Context, name string) error {
+	token, err := s.Token(ctx, name)
+	if err != nil {
+		return err
+	}
+	c := s.connection(name)
+	if err := s.awaitFlight(ctx, c, s.fly(c, token.version, false)); err != nil {
+		return err
+	}
+	_, err = s.Token(ctx, name) // what the refresh came to may be the grant's end
+	return err
+}
+
+// keepAliveIn is when a grant is to be refreshed although nobody uses it:
+// spread, so that connections made together are not refreshed together.
+func (s *Source) keepAliveIn() time.Duration {
+	return s.config().KeepAlive - s.spread(s.config().KeepAlive/10)
+}

@@ -1,0 +1,168 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// exchange spends an authorisation code, under lock and mark like a refresh:
+// Pleo may count a second consent as the same authorisation, and then a
+// refresh that travels at the same time would kill what was just granted.
+func (s *Source) exchange(f flow, code string) (string, error) {
+	c := s.connection(f.Connection)
+	limit := time.Now().Add(s.times().mark + 2*s.config().RefreshTimeout)
+	lock, err := s.lockUntil(c, limit)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if !c.passLock(lock) {
+			lock.release()
+		}
+	}()
+	for time.Now().Before(limit) && !s.closing() {
+		news := c.news()
+		snap, err := s.read(f.Connection)
+		if err != nil {
+			return "", storeFailed(err)
+		}
+		var over string
+		if m := snap.Marked(); m != nil {
+			if rest := m.Life - time.Since(c.markSince(m.Nonce, time.Now())); rest > 0 {
+				s.pause(min(rest, time.Second), news)
+				continue
+			}
+			over = m.Nonce // nothing that it protects can still be on its way
+		}
+		subject, err := s.exchangeOnce(c, f, code, snap, over, lock)
+		if errors.Is(err, errRefused) {
+			continue
+		}
+		return subject, err
+	}
+	return "", fmt.Errorf("%w: a refresh of this connection is still not settled", ErrExchangeFailed)
+}
+
+func storeFailed(err error) error { return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) }
+
+func (s *Source) lockUntil(c *connection, limit time.Time) (*heldLock, error) {
+	for k := 0; time.Now().Before(limit) && !s.closing(); k++ {
+		ctx, cancel := s.command()
+		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
+		cancel()
+		if err == nil {
+			return s.hold(lock), nil
+		}
+		if !errors.Is(err, ErrLocked) {
+			return nil, storeFailed(err)
+		}
+		s.pause(min(s.backOffAfter(k)/16, 500*time.Millisecond), c.news())
+	}
+	return nil, fmt.Errorf("%w: the connection is locked", ErrStoreUnavailable)
+}
+
+// exchangeOnce marks the record, sends the code, and stores what comes of it.
+// It returns errRefused where the record has to be read again first.
+func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot, over string, lock *heldLock) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.config().RefreshTimeout)
+	conn, err := s.oauth().Dial(ctx)
+	cancel()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrExchangeFailed, err)
+	}
+	m := s.newMark(MarkAuthorise)
+	before := time.Now()
+	c.markSince(m.Nonce, before)
+	seq := nextSeq(snap.Seq, before)
+	marked, err := s.apply(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
+	if errors.Is(err, errRefused) || err == nil && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce) {
+		conn.Close()
+		return "", errRefused
+	}
+	if err != nil {
+		conn.Close()
+		return "", storeFailed(err)
+	}
+	g, err := conn.Exchange(code, f.Verifier, before.Add(s.times().send))
+	if err != nil {
+		if errors.Is(err, ErrNotProcessed) || errors.Is(err, ErrTerminal) || errors.Is(err, ErrMisconfigured) {
+			s.unmark(c, marked, m, writeClear(m.Nonce, nil))
+		} else {
+			s.unmark(c, marked, m, nil)
+		}
+		s.logger().Warn("authorisation failed", "connection", c.name, "result", "exchange_failed", "error", err)
+		if errors.Is(err, ErrMisconfigured) {
+			return "", fmt.Errorf("%w: %w", ErrClientRejected, err)
+		}
+		return "", fmt.Errorf("%w: %w", ErrExchangeFailed, err)
+	}
+	subject, err := s.checkSubjectOf(g, f, marked)
+	if err != nil {
+		s.unmark(c, marked, m, writeOver(m.Nonce))
+		s.logger().Warn("authorisation refused: nothing is stored", "connection", c.name, "result", "subject", "error", err)
+		return subject, err
+	}
+	p := &pair{
+		grant: g, seq: seq, generation: marked.Generation + 1, lineage: random128(),
+		version: random128(), subject: subject, obtained: before,
+	}
+	s.logger().Info("connection authorised", "connection", c.name, "generation", p.generation)
+	s.save(c, &heldPair{pair: p, snap: &marked, first: writeAuthorise})
+	return subject, nil
+}
+
+// unmark does with the mark what an exchange that stored nothing calls for. A
+// connection without a grant has nothing to protect. If it has one, and the
+// code may have been exchanged, Pleo may have killed that grant's tokens: then
+// the mark stays (nil), or is over but has to be settled.
+func (s *Source) unmark(c *connection, marked Snapshot, m Mark, w write) {
+	if marked.State != StateConnected {
+		w = writeClear(m.Nonce, nil)
+	}
+	if w != nil {
+		_, _ = s.apply(c.name, marked, w, nil)
+	}
+}
+
+const subjectAttempts = 3
+
+// checkSubjectOf asks whose company authorised, and whether that is the one it
+// has to be: the one asked for, and the one that the connection had before.
+func (s *Source) checkSubjectOf(g Grant, f flow, before Snapshot) (string, error) {
+	subject, err := s.subjectOf(g)
+	known := before.Subject != "" && !s.config().AllowSubjectChange
+	switch {
+	case err != nil && (f.Subject != "" || known):
+		return "", fmt.Errorf("%w: whose company it is could not be asked: %w", ErrExchangeFailed, err)
+	case f.Subject != "" && subject != f.Subject, known && subject != before.Subject:
+		return subject, ErrOtherSubject
+	}
+	return subject, nil
+}
+
+func (s *Source) subjectOf(g Grant) (string, error) {
+	var err error
+	for k := range subjectAttempts {
+		if k > 0 {
+			s.pause(s.backOffAfter(0)/4, nil)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*introspectionTimeout)
+		var seen Introspection
+		if seen, err = s.oauth().Introspect(ctx, g.AccessToken, AccessTokenKind); err == nil && seen.Subject != "" {
+			cancel()
+			return seen.Subject, nil
+		}
+		var subject string
+		subject, err = s.oauth().APISubject(ctx, g.AccessToken)
+		cancel()
+		if err == nil && subject != "" {
+			return subject, nil
+		}
+	}
+	if err == nil {
+		err = errors.New("neither introspection nor the API names a company")
+	}
+	return "", err
+}

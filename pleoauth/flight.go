@@ -1,0 +1,106 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// flight is the one refresh that a connection has under way in this process.
+// It belongs to nobody's request: callers wait for it with their own contexts.
+type flight struct {
+	// goal is the version that has to be left behind. Timer, expired token and
+	// refused token all ask for the same: a version other than this one.
+	goal   string
+	for401 bool
+	// started is when callers began to wait.
+	started time.Time
+	// stage is the kind of error for callers who stop waiting now.
+	stage atomic.Pointer[error]
+	done  chan struct{}
+	err   error // set when done is closed
+}
+
+func (f *flight) at(kind error) { f.stage.Store(&kind) }
+
+// fly returns the connection's flight, started if there is none. A flight that
+// failed a moment ago is returned again, instead of one more.
+func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight != nil {
+		return c.flight
+	}
+	now := time.Now()
+	f := &flight{goal: goal, for401: for401, started: now, done: make(chan struct{})}
+	f.at(ErrStoreUnavailable)
+	if c.failing.err != nil && now.Before(c.failing.until) {
+		f.err = c.failing.err
+		close(f.done)
+		return f
+	}
+	c.flight = f
+	if !s.goWork(func() { s.runFlight(c, f) }) {
+		c.flight = nil
+		f.err = &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errClosing}
+		close(f.done)
+	}
+	return f
+}
+
+func (s *Source) runFlight(c *connection, f *flight) {
+	err := s.attempt(c, f)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flight = nil
+	f.err = err
+	if err != nil {
+		c.failing.err, c.failing.until = err, time.Now().Add(holdBack(err, c.failing.times))
+		c.failing.times++
+	} else {
+		c.failing.err, c.failing.times = nil, 0
+	}
+	close(f.done)
+	c.wakeLocked()
+}
+
+// holdBack is how long this process starts no other flight after a failed one.
+// It is short: the record's back-off, which a new flight reads, is the one that
+// protects Pleo, and it may have been lifted meanwhile.
+func holdBack(err error, times int) time.Duration {
+	wait := min(50*time.Millisecond<<min(times, 5), time.Second)
+	if e := new(TokenError); errors.As(err, &e) && !errors.Is(err, ErrStoreUnavailable) {
+		wait = max(wait, min(e.RetryAfter, 5*time.Second))
+	}
+	return wait
+}
+
+// awaitFlight waits for a flight's end, or returns why the caller has waited
+// long enough: its own context, or the refresh timeout since the flight began.
+func (s *Source) awaitFlight(ctx context.Context, c *connection, f *flight) error {
+	timer := time.NewTimer(s.config().RefreshTimeout - time.Since(f.started))
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return &TokenError{Kind: *f.stage.Load(), Connection: c.name, RetryAfter: time.Second, Err: errStillWaiting}
+	}
+}
+
+var errStillWaiting = errors.New("a refresh is under way and has taken longer than refresh_timeout")
+
+// backOffAfter is the wait after k failed attempts: exponential, bounded, with
+// jitter. (Pleo's documentation: centralised token refresh.)
+func (s *Source) backOffAfter(k int) time.Duration {
+	d := min(time.Second<<min(max(k, 0), 6), time.Minute)
+	return d/2 + s.spread(d/2)
+}
+
+// spread returns a random part of d.
+func (s *Source) spread(d time.Duration) time.Duration {
+	return time.Duration(s.random(int64(max(d, 0)) + 1))
+}

@@ -1,0 +1,43 @@
+package pleoauth
+
+import (
+	"context"
+	"fmt"
+)
+
+// The values of [Health.Status].
+const (
+	HealthStarting = "starting"
+	HealthReady    = "ready"
+	HealthDegraded = "degraded"
+)
+
+// Health says how a source is, in words that may be shown to anybody.
+type Health struct {
+	// Status is "starting", "ready" or "degraded": serving, but not as it should.
+	Status string `json:"status"`
+	// Reasons says what is wrong.
+	Reasons []string `json:"reasons,omitempty"`
+	// Unsaved is how many grants are held because the store has not taken them.
+	Unsaved int64 `json:"unsaved"`
+}
+
+// Health asks the store whether it can be reached, within ctx and one second.
+func (s *Source) Health(ctx context.Context) Health {
+	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load()}
+	ctx, cancel := context.WithTimeout(ctx, s.times().command)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, "the store cannot be reached; calls go on from memory until their tokens expire")
+	}
+	if h.Unsaved > 0 {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, fmt.Sprintf("grants that are not stored yet, and are held until the store takes them: %d", h.Unsaved))
+	}
+	if s.closing() {
+		h.Status = HealthStarting
+		h.Reasons = append(h.Reasons, "shutting down")
+	}
+	return h
+}

@@ -1,0 +1,195 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+)
+
+// heldPair is a grant that the store does not have yet. It is served, and
+// saved until it is stored, or until the record is newer, or Pleo says that it
+// is dead. (save-or-hold)
+type heldPair struct {
+	pair *pair
+	// snap is the record as it was last seen, nil if it has to be read.
+	snap *Snapshot
+	// first is the write that the pair was obtained for; nil for one that is
+	// only put back.
+	first func(stored) write
+	// unanswered is set once a write may have been made without our knowing:
+	// somebody may have read the pair since, and be sending its token.
+	unanswered bool
+	lock       *heldLock
+	failures   int
+}
+
+// save stores a new pair, or holds it: from the first failure on it is served
+// from here, spilled to disk, and tried again.
+func (s *Source) save(c *connection, h *heldPair) {
+	if s.trySave(c, h) {
+		return
+	}
+	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
+	log.Error("the grant could not be stored: it is held and will be saved when the store is back")
+	c.mu.Lock()
+	c.held = h
+	if v := c.view.Load(); v == nil || compareOrder(v.seq, v.generation, h.pair.seq, h.pair.generation) < 0 {
+		s.putView(c, s.viewOfPair(h.pair))
+	}
+	c.mu.Unlock()
+	s.unsaved.Add(1)
+	if err := s.spill.write(s, c.name, h.pair); err != nil {
+		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
+	}
+	keep := func() {
+		s.untilDone(c, func() bool { return s.trySave(c, h) })
+		s.letGo(c, h)
+	}
+	if !s.goWork(keep) {
+		keep() // closing: our caller is waited for
+	}
+}
+
+// letGo ends a hold.
+func (s *Source) letGo(c *connection, h *heldPair) {
+	c.mu.Lock()
+	c.held = nil
+	lock := h.lock
+	c.mu.Unlock()
+	s.unsaved.Add(-1)
+	if lock != nil {
+		lock.release()
+	}
+}
+
+// passLock hands an attempt's lock to the pair that came of it, if that is
+// still held.
+func (c *connection) passLock(lock *heldLock) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil || c.held.lock != nil {
+		return false
+	}
+	c.held.lock = lock
+	return true
+}
+
+// trySave reports whether the pair needs to be held no longer: it is stored,
+// or a newer grant is, or it is dead.
+func (s *Source) trySave(c *connection, h *heldPair) bool {
+	stored, err := s.storePair(c, h)
+	switch {
+	case err == nil:
+		s.spill.remove(c.name, h.pair)
+		if h.failures > 0 {
+			s.logger().Info("a held grant has been dealt with", "connection", c.name, "generation", h.pair.generation, "stored", stored)
+		}
+		return true
+	case h.failures == 0 || h.failures%30 == 0:
+		s.logger().Warn("a grant could not be stored", "connection", c.name, "generation", h.pair.generation, "error", err)
+	}
+	h.failures++
+	h.snap = nil
+	return false
+}
+
+var errOwnPairUnknown = errors.New("whether the held grant lives could not be asked")
+
+func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
+	subscription := s.subscription.Load()
+	snap := h.snap
+	if snap == nil {
+		read, err := s.read(c.name)
+		if err != nil {
+			return false, err
+		}
+		snap = &read
+	}
+	st := stored{pair: h.pair, sealed: s.sealGrant(c.name, h.pair.grant), due: s.keepAliveIn()}
+	if h.unanswered || h.pair.grant.NoRefreshToken {
+		m := s.newMark(MarkUnknown)
+		st.unknown = &m
+	}
+	if h.first != nil {
+		after, err := s.apply(c.name, *snap, h.first(st), nil)
+		if err == nil {
+			return true, s.adoptStored(c, after, subscription)
+		}
+		if !errors.Is(err, errRefused) {
+			h.unanswered = true
+			return false, err
+		}
+		if *snap, err = s.read(c.name); err != nil {
+			return false, err
+		}
+	}
+	return s.putBack(c, h, st, *snap, subscription)
+}
+
+// putBack restores a grant that the record lacks (W5).
+func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
+	if snap.State == StateDisconnected || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
+		return false, s.adoptInstead(c, snap, subscription)
+	}
+	if snap.State != StateConnected {
+		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
+		seen, err := s.oauth().Introspect(ctx, h.pair.grant.RefreshToken, RefreshTokenKind)
+		cancel()
+		if err != nil {
+			return false, errors.Join(errOwnPairUnknown, err)
+		}
+		if !seen.Active {
+			s.logger().Warn("a grant that the store lacks is dead: it is dropped", "connection", c.name, "generation", h.pair.generation)
+			return false, s.adoptInstead(c, snap, subscription)
+		}
+	}
+	after, err := s.apply(c.name, snap, writeRestore(st), nil)
+	if errors.Is(err, errRefused) {
+		return false, err // it has changed again: read it again
+	}
+	if err != nil {
+		h.unanswered = true
+		return false, err
+	}
+	s.logger().Warn("a grant that the store lacked has been restored", "connection", c.name, "generation", h.pair.generation)
+	return true, s.adoptStored(c, after, subscription)
+}
+
+// adoptStored takes over the record after our own write. What goes wrong here
+// is no failure to store.
+func (s *Source) adoptStored(c *connection, snap Snapshot, subscription uint64) error {
+	_, _ = s.adopt(c, snap, subscription)
+	c.keep()
+	return nil
+}
+
+// adoptInstead gives up one's own grant for what the record says.
+func (s *Source) adoptInstead(c *connection, snap Snapshot, subscription uint64) error {
+	c.mu.Lock()
+	c.view.Store(nil)
+	c.mu.Unlock()
+	_, _ = s.adopt(c, snap, subscription)
+	return nil
+}
+
+// restore puts back a grant that this process knows and the record lacks, as
+// after a failover that lost a write. It returns at once.
+func (s *Source) restore(c *connection, p *pair) {
+	c.mu.Lock()
+	if c.held != nil {
+		c.wakeLocked() // it is being saved: try now
+		c.mu.Unlock()
+		return
+	}
+	h := &heldPair{pair: p, unanswered: true}
+	c.held = h
+	c.mu.Unlock()
+	s.unsaved.Add(1)
+	if !s.goWork(func() {
+		if !s.trySave(c, h) {
+			s.untilDone(c, func() bool { return s.trySave(c, h) })
+		}
+		s.letGo(c, h)
+	}) {
+		s.letGo(c, h)
+	}
+}

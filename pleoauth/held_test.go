@@ -1,0 +1,121 @@
+package pleoauth_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+// heldBy has a replica refresh and lose the store before it can save.
+func heldBy(t *testing.T, w *world, a *replica) *pleoauth.Token {
+	t.Helper()
+	old := w.token(a, "default")
+	hold := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: pleotest.AfterProcessing})
+	done := make(chan error, 1)
+	go func() { done <- a.Refresh(context.Background(), "default") }()
+	<-hold.Reached()
+	a.store.setAway(true)
+	hold.Release()
+	require.NoError(t, <-done)
+	held := w.token(a, "default")
+	require.NotEqual(t, old.Version(), held.Version())
+	return held
+}
+
+func TestAHolderThatIsAskedWhoHasPutsItsPairBackBeforeItIsDeclaredLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.token(b, "default")
+		held := heldBy(t, w, a)
+		b.store.step = func(op, when string) error {
+			if op == "publish" && when == "before" {
+				a.store.setAway(false)
+			}
+			return nil
+		}
+		for range 60 {
+			_, _ = b.Token(t.Context(), "default")
+			time.Sleep(time.Second)
+			require.Equal(t, pleoauth.StateConnected, w.store.record("default").State)
+		}
+		require.Equal(t, held.Version(), w.token(b, "default").Version())
+		require.Zero(t, w.pleo.Counters().Replays)
+	})
+}
+
+func TestAHolderThatComesBackAfterAllDeadlinesHealsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.token(b, "default")
+		held := heldBy(t, w, a)
+		time.Sleep(5 * time.Minute)
+		_, err := b.Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired, "nobody else can know")
+		a.store.setAway(false)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, pleoauth.StateConnected, w.store.record("default").State)
+		require.Greater(t, w.store.record("default").Generation, int64(1))
+		w.token(b, "default")
+		require.Equal(t, held.Version(), w.store.record("default").Version)
+		require.Zero(t, w.pleo.Counters().Replays)
+	})
+}
+
+func TestAHeldPairIsOnDiskFromTheFirstFailedSaveAndOutlivesTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.replica()
+		w.authorise(a, "default", "")
+		held := heldBy(t, w, a)
+		files, err := filepath.Glob(filepath.Join(a.spill, "*.pair"))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		content, err := os.ReadFile(files[0])
+		require.NoError(t, err)
+		for _, secret := range w.pleo.Secrets() {
+			require.NotContains(t, string(content), secret)
+		}
+		info, err := os.Stat(files[0])
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+		// The process dies; another starts on its disk.
+		b := w.replicaOn(a.spill)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, held.Version(), w.token(b, "default").Version())
+		require.Equal(t, held.Version(), w.store.record("default").Version)
+		files, err = filepath.Glob(filepath.Join(a.spill, "*.pair"))
+		require.NoError(t, err)
+		require.Empty(t, files, "what is stored is not kept on disk")
+	})
+}
+
+func TestASpilledPairOfAnEarlierAuthorisationIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		heldBy(t, w, a)
+		w.authorise(b, "default", "")
+		latest := w.token(b, "default")
+		c := w.replicaOn(a.spill)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, latest.Version(), w.token(c, "default").Version())
+		a.store.setAway(false)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, latest.Version(), w.token(a, "default").Version())
+		require.Zero(t, a.Health(t.Context()).Unsaved)
+	})
+}

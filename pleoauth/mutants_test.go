@@ -1,0 +1,66 @@
+package pleoauth_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// mutant spoils one rule of the protocol, from outside: in the store, or on the
+// way to Pleo. The simulation must catch each; where it did not, it would prove
+// nothing.
+type mutant struct {
+	swap         func(next *pleoauth.Record) (unconditional bool)
+	sameRun      bool
+	resend       bool
+	pauseInWrite bool
+	answerWithin time.Duration
+}
+
+func TestTheSimulationCatchesEveryMutant(t *testing.T) {
+	for name, m := range map[string]mutant{
+		"no mark": {swap: func(next *pleoauth.Record) bool {
+			next.Mark = nil
+			return false
+		}},
+		"a mark that is over at once, so that 'active' is believed early": {swap: func(next *pleoauth.Record) bool {
+			if next.Mark != nil {
+				short := *next.Mark
+				short.Life = 0
+				next.Mark = &short
+			}
+			return false
+		}},
+		"no condition on writes":                                                    {swap: func(*pleoauth.Record) bool { return true }},
+		"a store whose failover is not noticed":                                     {sameRun: true},
+		"a layer below that sends again":                                            {resend: true},
+		"a pause between the clock check and the write, which no protocol excludes": {pauseInWrite: true},
+		"answers that a deadline throws away":                                       {answerWithin: 3 * time.Second},
+		"a restored grant without an unknown mark": {swap: func(next *pleoauth.Record) bool {
+			if next.Mark != nil && next.Mark.Kind == pleoauth.MarkUnknown {
+				next.Mark = nil
+			}
+			return false
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const limit = 3000
+			for seed := range uint64(limit) {
+				var outcome simOutcome
+				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+					outcome = simulate(t, seed, false, m)
+				})
+				if outcome.violation != "" {
+					t.Logf("caught by schedule %d: %s", seed, outcome.violation)
+					return
+				}
+			}
+			require.Fail(t, "the mutant lives", "after %d schedules", limit)
+		})
+	}
+}

@@ -1,0 +1,145 @@
+package pleoauth
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// The back-off's reasons as they stand in records.
+const (
+	reasonRefreshFailed    = "refresh-failed"
+	reasonClientRejected   = "client-rejected"
+	reasonRefreshUnsettled = "refresh-unsettled"
+)
+
+func kindOf(reason string) error {
+	switch reason {
+	case reasonClientRejected:
+		return ErrClientRejected
+	case reasonRefreshUnsettled:
+		return ErrRefreshUnsettled
+	}
+	return ErrRefreshFailed
+}
+
+// refreshed is a refresh token that was sent, or was not, and what came of it.
+type refreshed struct {
+	marked Snapshot // the record with our mark
+	mark   Mark
+	spent  *pair
+	before time.Time // the moment before the mark was asked for
+	for401 bool
+	next   Grant
+	err    error
+}
+
+// answered takes the outcome of a refresh to the store. It returns nil if the
+// connection has been taken further, or has to be looked at again; an error
+// ends the flight.
+func (s *Source) answered(c *connection, r refreshed) error {
+	log := s.logger().With("connection", c.name, "generation", r.spent.generation, "duration", time.Since(r.before))
+	switch {
+	case r.err == nil:
+		p := &pair{
+			grant: r.next,
+			seq:   r.spent.seq, generation: r.spent.generation + 1, lineage: r.spent.lineage,
+			version: random128(), subject: r.spent.subject,
+			obtained: r.before, for401: r.for401,
+		}
+		log.Info("grant refreshed", "result", "stored", "next_generation", p.generation)
+		s.save(c, &heldPair{pair: p, snap: &r.marked, first: func(st stored) write { return writeSave(r.spent.version, st) }})
+		return nil
+	case errors.Is(r.err, ErrTerminal):
+		return s.ended(c, r, log)
+	case errors.Is(r.err, ErrNotProcessed):
+		b := backOff{wait: s.backOffAfter(r.marked.Attempts), reason: reasonRefreshFailed}
+		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, &b), nil)
+		log.Warn("refresh failed", "result", "not_sent", "error", r.err)
+		return &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: b.wait, Err: r.err}
+	case errors.Is(r.err, ErrRateLimited), errors.Is(r.err, ErrMisconfigured):
+		return s.postponed(c, r, log)
+	}
+	log.Warn("refresh is ambiguous and will be settled by introspection", "result", "ambiguous", "error", r.err)
+	return nil
+}
+
+// ended: Pleo says that the grant has ended. The verdict is conditional: a
+// record that has changed meanwhile is not touched. While the store is away
+// the verdict is held like a pair.
+func (s *Source) ended(c *connection, r refreshed, log *slog.Logger) error {
+	log.Error("the grant has ended: reauthorisation required", "result", "terminal", "error", r.err)
+	version := random128()
+	end := func() error {
+		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired), nil)
+		if errors.Is(err, errRefused) {
+			return nil
+		}
+		if err == nil {
+			_, err = s.adopt(c, after, s.subscription.Load())
+		}
+		return err
+	}
+	err := end()
+	if err == nil {
+		return nil
+	}
+	s.refuse(c, r.spent.version)
+	s.goWork(func() { s.untilDone(c, func() bool { return end() == nil }) })
+	return s.storeError(c.name, err)
+}
+
+// refuse makes the process stop using a token that Pleo has declared dead.
+func (s *Source) refuse(c *connection, version string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.view.Load(); v != nil && v.version == version && !v.refused {
+		dead := *v
+		dead.refused = true
+		s.putView(c, &dead)
+	}
+}
+
+// untilDone repeats what has to reach the store, with a back-off, for as long
+// as the process lives. News of the connection make it try at once.
+func (s *Source) untilDone(c *connection, try func() bool) {
+	for k := 0; ; k++ {
+		news := c.news()
+		timer := time.NewTimer(min(s.backOffAfter(k), holdRetry))
+		select {
+		case <-timer.C:
+		case <-news:
+		case <-s.abandon:
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+		if try() {
+			return
+		}
+	}
+}
+
+// holdRetry bounds the wait between attempts to store what is held: a store
+// that is back should have it within moments.
+const holdRetry = 2 * time.Second
+
+// postponed: Pleo is too busy, or refuses the client. The mark stays, for it
+// is not certain that nothing was processed, and is settled after the wait.
+func (s *Source) postponed(c *connection, r refreshed, log *slog.Logger) error {
+	var oauth *OAuthError
+	errors.As(r.err, &oauth)
+	b := backOff{
+		wait:   max(oauth.RetryAfter, s.backOffAfter(r.marked.Attempts), r.mark.Life),
+		reason: reasonRefreshFailed,
+	}
+	kind := ErrRefreshFailed
+	if errors.Is(r.err, ErrMisconfigured) {
+		b.reason, kind = reasonClientRejected, ErrClientRejected
+		log.Error("Pleo refuses the client id or secret; grants are kept", "result", "misconfigured", "error", r.err)
+	} else {
+		log.Warn("refresh postponed", "result", "rate_limited", "wait", b.wait)
+	}
+	_, _ = s.apply(c.name, r.marked, writeNote(r.spent.version, b), nil)
+	return &TokenError{Kind: kind, Connection: c.name, RetryAfter: b.wait, Err: r.err}
+}

@@ -1,0 +1,29 @@
+// Package redisstore keeps Pleo connections in Redis, for any number of
+// replicas: a single server, one behind Sentinel, or a Cluster, from Redis 6.2.
+//
+// A record is a hash without a time to live; lock, due index and list of names
+// are beside it in the same Cluster slot, and Lua scripts read and swap them in
+// one step, on the master, together with the run id of the server that did it.
+// A server that comes back with another run id may have forgotten what it had
+// answered, and so no swap on what was read before succeeds.
+//
+// Redis must keep what it is given: appendonly on, and maxmemory-policy
+// noeviction.
+package redisstore
+
+// LeastACL are the rules of a Redis user that may do what this package does
+// with the default key prefix, and nothing else:
+//
+//	ACL SETUSER pleo on >password <LeastACL>
+//
+// A database other than 0 also needs +select, a Cluster also
+// [LeastClusterACL].
+const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +
+	" +ping +info +time +eval +evalsha" + // every exchange
+	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore" + // records, index, names
+	" +msetnx +pexpire +getrange +mget +get" + // locks
+	" +set +getdel" + // flows
+	" +publish +subscribe +unsubscribe" // notices
+
+// LeastClusterACL is what a Cluster needs beyond [LeastACL].
+const LeastClusterACL = "+cluster|slots"

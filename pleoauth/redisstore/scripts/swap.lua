@@ -1,0 +1,45 @@
+-- swap.lua: KEYS = record, lock, index, names.
+-- ARGV = expected revision, expected run, lock token, new revision, connection,
+-- due (milliseconds, or ''), listed ('1' or ''), channel, notice, then the
+-- fields and values of the record; none: the record is removed.
+-- Returns {status, run, seconds, microseconds}; status is OK, CONFLICT or LOCK.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+local now = redis.call('TIME')
+local revision = redis.call('HGET', KEYS[1], 'rev')
+
+-- The same swap, delivered twice.
+if revision and revision == ARGV[4] then
+	return {'OK', run, now[1], now[2]}
+end
+if run == '' or run ~= ARGV[2] then
+	return {'CONFLICT', run, now[1], now[2]}
+end
+if revision then
+	if revision ~= ARGV[1] then
+		return {'CONFLICT', run, now[1], now[2]}
+	end
+elseif ARGV[1] ~= '' or redis.call('EXISTS', KEYS[1]) == 1 then
+	return {'CONFLICT', run, now[1], now[2]}
+end
+if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
+	return {'LOCK', run, now[1], now[2]}
+end
+
+redis.call('DEL', KEYS[1])
+if #ARGV > 9 then
+	redis.call('HSET', KEYS[1], 'rev', ARGV[4], unpack(ARGV, 10))
+end
+if ARGV[6] ~= '' then
+	redis.call('ZADD', KEYS[3], ARGV[6], ARGV[5])
+else
+	redis.call('ZREM', KEYS[3], ARGV[5])
+end
+if ARGV[7] ~= '' then
+	redis.call('ZADD', KEYS[4], 0, ARGV[5])
+else
+	redis.call('ZREM', KEYS[4], ARGV[5])
+end
+if ARGV[9] ~= '' then
+	redis.call('PUBLISH', ARGV[8], ARGV[9])
+end
+return {'OK', run, now[1], now[2]}

@@ -1,0 +1,167 @@
+package redisstore_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/storetest"
+)
+
+var identity = pleoauth.Identity{Issuer: "https://auth.example.com", ClientID: "client"}
+
+// open returns a store that is closed when the test ends.
+func open(t testing.TB, o redisstore.Options) *redisstore.Store {
+	t.Helper()
+	store, err := redisstore.New(o, identity)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+func put(t testing.TB, store pleoauth.Store, name string, r pleoauth.Record) pleoauth.Snapshot {
+	t.Helper()
+	old, err := store.Read(t.Context(), name)
+	require.NoError(t, err)
+	snapshot, err := store.Swap(t.Context(), name, old, r, pleoauth.SwapOptions{})
+	require.NoError(t, err)
+	return snapshot
+}
+
+var connected = pleoauth.Record{State: pleoauth.StateConnected, Version: "v1", Sealed: []byte("sealed")}
+
+func TestUserWithLeastRightsConforms(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	o := options(t, "redis://pleo:s3cr3t@"+server.Addr())
+	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
+	require.Empty(t, server.Client(t).Do(t.Context(), "acl", "log").Val(), "the server refused something")
+}
+
+func TestWrongPasswordIsAnErrorThatDoesNotRepeatIt(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("user pleo on >right "+redisstore.LeastACL))
+	store := open(t, options(t, "redis://pleo:s3cr3t@"+server.Addr()))
+	err := store.Ping(t.Context())
+	require.ErrorContains(t, err, "WRONGPASS")
+	require.NotContains(t, err.Error(), "s3cr3t")
+}
+
+func TestUnixSocketAndAnotherDatabaseWork(t *testing.T) {
+	dir := t.TempDir()
+	server := redistest.Start(t, redistest.WithConfig("unixsocket "+dir+"/redis.sock"))
+	store := open(t, options(t, "unix://"+dir+"/redis.sock?db=2"))
+	put(t, store, "acme", connected)
+	require.Empty(t, server.Dump(t), "database 0 is not used")
+}
+
+func TestMakingAStoreAsksNoServer(t *testing.T) {
+	store := open(t, options(t, "redis://127.0.0.1:1"))
+	require.NoError(t, store.Close())
+}
+
+func TestHungServerHoldsNobodyLongerThanTheLimits(t *testing.T) {
+	server := redistest.Start(t)
+	o := options(t, server.URL())
+	o.CommandTimeout = 300 * time.Millisecond
+	store := open(t, o)
+	store.Listen(func(pleoauth.Notice) {})
+	require.NoError(t, store.Watch(t.Context(), "watched"))
+	old := put(t, store, "acme", connected)
+	lock, err := store.Lock(t.Context(), "acme", time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, server.Pause())
+	for name, call := range map[string]func(context.Context) error{
+		"read": func(ctx context.Context) error { _, err := store.Read(ctx, "acme"); return err },
+		"swap": func(ctx context.Context) error {
+			_, err := store.Swap(ctx, "acme", old, connected, pleoauth.SwapOptions{})
+			return err
+		},
+		"lock":    func(ctx context.Context) error { _, err := store.Lock(ctx, "other", time.Minute); return err },
+		"renew":   func(ctx context.Context) error { return lock.Renew(ctx, time.Minute) },
+		"release": func(ctx context.Context) error { return lock.Release(ctx) },
+		"watch":   func(ctx context.Context) error { return store.Watch(ctx, "other") },
+		"publish": func(ctx context.Context) error {
+			return store.Publish(ctx, pleoauth.Notice{Kind: pleoauth.NoticeGate, Connection: "acme"})
+		},
+		"put flow":  func(ctx context.Context) error { return store.PutFlow(ctx, "id", nil, time.Minute) },
+		"take flow": func(ctx context.Context) error { _, err := store.TakeFlow(ctx, "id"); return err },
+		"list":      func(ctx context.Context) error { _, _, err := store.List(ctx, "", 10); return err },
+		"ping":      store.Ping,
+	} {
+		begun := time.Now()
+		require.Error(t, call(t.Context()), name)
+		require.Less(t, time.Since(begun), 2*time.Second, name)
+		if name == "release" {
+			continue // heeds its own limit alone
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		begun = time.Now()
+		require.Error(t, call(ctx), name)
+		require.Less(t, time.Since(begun), 250*time.Millisecond, name)
+		cancel()
+	}
+	begun := time.Now()
+	require.NoError(t, store.Close())
+	require.Less(t, time.Since(begun), 3*time.Second)
+	require.NoError(t, server.Continue())
+}
+
+func TestRefusedConnectionFailsAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, options(t, server.URL()))
+	server.Kill()
+	begun := time.Now()
+	_, err := store.Read(t.Context(), "acme")
+	require.Error(t, err)
+	require.Error(t, store.Watch(t.Context(), "acme"))
+	require.Less(t, time.Since(begun), 2*time.Second)
+}
+
+func TestRestartedServerIsAnotherRunAndRefusesWhatWasReadBefore(t *testing.T) {
+	server := redistest.Start(t, redistest.WithAppendOnly())
+	store := open(t, options(t, server.URL()))
+	old := put(t, store, "acme", connected)
+	require.NoError(t, server.Restart())
+	now, err := store.Read(t.Context(), "acme")
+	require.NoError(t, err, "a restart breaks no later command")
+	require.Equal(t, old.Revision, now.Revision)
+	require.NotEqual(t, old.Run, now.Run)
+	_, err = store.Swap(t.Context(), "acme", old, connected, pleoauth.SwapOptions{})
+	require.ErrorIs(t, err, pleoauth.ErrConflict)
+	_, err = store.Swap(t.Context(), "acme", now, connected, pleoauth.SwapOptions{})
+	require.NoError(t, err)
+}
+
+func TestFlushedScriptsAreSentAgain(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, options(t, server.URL()))
+	old := put(t, store, "acme", connected)
+	for range 2 {
+		require.NoError(t, server.Client(t).ScriptFlush(t.Context()).Err())
+		next, err := store.Swap(t.Context(), "acme", old, connected, pleoauth.SwapOptions{})
+		require.NoError(t, err)
+		require.NoError(t, server.Client(t).ScriptFlush(t.Context()).Err())
+		got, err := store.Read(t.Context(), "acme")
+		require.NoError(t, err)
+		require.Equal(t, next.Revision, got.Revision)
+		old = got
+	}
+}
+
+func TestReplicaIsNeitherReadNorWritten(t *testing.T) {
+	master := redistest.Start(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Start(t, redistest.WithConfig("replicaof 127.0.0.1 "+port))
+	store := open(t, options(t, replica.URL()))
+	_, err := store.Read(t.Context(), "acme")
+	require.ErrorContains(t, err, "READONLY")
+	old, err := open(t, options(t, master.URL())).Read(t.Context(), "acme")
+	require.NoError(t, err)
+	_, err = store.Swap(t.Context(), "acme", old, connected, pleoauth.SwapOptions{})
+	require.Error(t, err)
+}

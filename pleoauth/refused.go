@@ -1,0 +1,156 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// aliveFor is how long Pleo's word that a refused token lives is believed.
+	aliveFor = 30 * time.Second
+	// again401 is how soon after a refresh for a 401 another 401 does not
+	// refresh: an API that accepts no token at all would rotate them for ever.
+	again401 = 30 * time.Second
+)
+
+// verdict is what Pleo said of a refused token.
+type verdict struct {
+	version string
+	alive   bool
+	err     error
+	// flight is set instead where a mark stands: it waits for that.
+	flight *flight
+	until  time.Time
+}
+
+// Refused says what to do after the API has answered 401 to a call with the
+// given token. It returns another token to send the call again with, or an
+// error that wraps [ErrTokenAlive] if the 401 is the application's own, or one
+// as [Source.Token] returns.
+//
+// A token that is no longer the current one is simply replaced by that. While
+// a refresh or a mark is known, it waits for that. Otherwise Pleo is asked
+// once for all callers, and the token refreshed once if it is dead.
+func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Token, error) {
+	if err := CheckConnection(name); err != nil {
+		return nil, err
+	}
+	s.Start()
+	c := s.connection(name)
+	c.touch(time.Now())
+	for range 3 {
+		if err := s.passGate(ctx, c); err != nil {
+			return nil, err
+		}
+		v, err := s.current(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if v.state != StateConnected || v.version != refused.version || v.refused {
+			return s.Token(ctx, name)
+		}
+		f := c.underWay()
+		if f == nil {
+			judged, err := s.askOnce(ctx, c, v)
+			switch {
+			case err != nil:
+				return nil, err
+			case judged.version != v.version || c.left(v.version):
+				continue
+			case judged.err != nil:
+				return nil, judged.err
+			case judged.alive:
+				return nil, &TokenError{Kind: ErrTokenAlive, Connection: name}
+			case judged.flight == nil: // dead
+				return s.Token(ctx, name)
+			}
+			f = judged.flight
+		}
+		if err := s.awaitFlight(ctx, c, f); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &TokenError{Kind: ErrRefreshUnsettled, Connection: name, RetryAfter: time.Second}
+}
+
+var errRefusedAgain = errors.New("the API refuses a token that was just obtained because the one before had been refused")
+
+func (c *connection) underWay() *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flight
+}
+
+// askOnce returns the verdict on the current token, asked for once by all.
+func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, error) {
+	c.mu.Lock()
+	if known := c.verdict; known.version == v.version && time.Now().Before(known.until) {
+		c.mu.Unlock()
+		return known, nil
+	}
+	asking := c.asking
+	if asking == nil {
+		asking = &call{done: make(chan struct{})}
+		c.asking = asking
+		if !s.goWork(func() { s.ask(c, v, asking) }) {
+			c.asking = nil
+			asking.err = errClosing
+			close(asking.done)
+		}
+	}
+	c.mu.Unlock()
+	select {
+	case <-asking.done:
+	case <-ctx.Done():
+		return verdict{}, ctx.Err()
+	}
+	if asking.err != nil {
+		return verdict{}, s.storeError(c.name, asking.err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verdict, nil
+}
+
+// ask reads the record once more, for the refusal may be the work of another
+// replica's refresh, and only then asks Pleo.
+func (s *Source) ask(c *connection, v *view, done *call) {
+	next, err := s.judge(c, v)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verdict, c.asking, done.err = next, nil, err
+	close(done.done)
+}
+
+func (s *Source) judge(c *connection, v *view) (verdict, error) {
+	subscription := s.subscription.Load()
+	if snap, err := s.read(c.name); err == nil {
+		if _, err := s.adopt(c, snap, subscription); err != nil {
+			return verdict{}, err
+		}
+		if c.left(v.version) {
+			return verdict{}, nil
+		}
+		if snap.Marked() != nil {
+			return verdict{version: v.version, flight: s.fly(c, v.version, true)}, nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
+	defer cancel()
+	seen, err := s.oauth().Introspect(ctx, v.pair.grant.AccessToken, AccessTokenKind)
+	log := s.logger().With("connection", c.name, "generation", v.generation)
+	switch {
+	case err != nil:
+		wait := s.backOffAfter(0)
+		log.Warn("a refused token could not be introspected", "error", err)
+		return verdict{version: v.version, until: time.Now().Add(wait), err: &TokenError{
+			Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: wait, Err: err,
+		}}, nil
+	case seen.Active:
+		return verdict{version: v.version, alive: true, until: time.Now().Add(aliveFor)}, nil
+	}
+	log.Warn("the API refused the token, and Pleo says that it is dead")
+	s.refuse(c, v.version)
+	return verdict{version: v.version}, nil
+}

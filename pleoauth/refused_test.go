@@ -1,0 +1,113 @@
+package pleoauth_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+func TestCallersWithADeadTokenShareOneIntrospectionAndOneRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		token := w.token(r, "default")
+		w.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+		before := w.pleo.Counters()
+		var calls sync.WaitGroup
+		for range 50 {
+			calls.Go(func() {
+				next, err := r.Refused(t.Context(), "default", token)
+				if err != nil || !w.lives(next) {
+					t.Errorf("a caller got no live token: %v", err)
+				}
+			})
+		}
+		calls.Wait()
+		after := w.pleo.Counters()
+		require.Equal(t, 1, after.Introspections-before.Introspections)
+		require.Equal(t, 1, after.RefreshRequests-before.RefreshRequests)
+	})
+}
+
+func TestARefusedTokenThatLivesIsTheApplicationsOwnAffair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		token := w.token(r, "default")
+		before := w.pleo.Counters()
+		for range 100 {
+			_, err := r.Refused(t.Context(), "default", token)
+			require.ErrorIs(t, err, pleoauth.ErrTokenAlive)
+		}
+		after := w.pleo.Counters()
+		require.Equal(t, 1, after.Introspections-before.Introspections)
+		require.Zero(t, after.RefreshRequests-before.RefreshRequests)
+	})
+}
+
+func TestARefusedTokenThatIsNoLongerCurrentIsReplacedWithoutAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		old := w.token(a, "default")
+		w.token(b, "default")
+		require.NoError(t, b.Refresh(t.Context(), "default"))
+		before := w.pleo.Counters()
+		next, err := a.Refused(t.Context(), "default", old)
+		require.NoError(t, err)
+		require.True(t, w.lives(next))
+		require.Equal(t, before, w.pleo.Counters())
+	})
+}
+
+func TestAnAPIThatRefusesEveryTokenDoesNotRotateThemForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		replicas := []*replica{w.replica(), w.replica()}
+		w.authorise(replicas[0], "default", "")
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Times: pleotest.Always, AccessDeadOnArrival: true})
+		w.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+		before := w.pleo.Counters()
+		for range 600 {
+			for _, r := range replicas {
+				if token, err := r.Token(t.Context(), "default"); err == nil {
+					_, _ = r.Refused(t.Context(), "default", token)
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		after := w.pleo.Counters()
+		require.LessOrEqual(t, after.RefreshRequests-before.RefreshRequests, 3, "in a minute")
+		require.LessOrEqual(t, after.Introspections-before.Introspections, 8, "in a minute")
+		require.Zero(t, after.Replays)
+	})
+}
+
+func TestARefusedTokenThatCannotBeAskedAboutIsUnsettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		token := w.token(r, "default")
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: pleotest.Always})
+		before := w.pleo.Counters()
+		for range 100 {
+			_, err := r.Refused(t.Context(), "default", token)
+			require.ErrorIs(t, err, pleoauth.ErrRefreshUnsettled)
+		}
+		require.Equal(t, 1, w.pleo.Counters().Introspections-before.Introspections)
+		w.pleo.ClearFaults()
+		time.Sleep(2 * time.Second)
+		_, err := r.Refused(t.Context(), "default", token)
+		require.ErrorIs(t, err, pleoauth.ErrTokenAlive)
+	})
+}

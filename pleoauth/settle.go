@@ -1,0 +1,131 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// whoHasWait is how long holders of a newer grant have to put it back
+	// before it is declared lost.
+	whoHasWait = time.Second
+	// afterReset is how long after closing its own connection the holder of a
+	// mark asks again.
+	afterReset = 2 * time.Second
+	// answerGood is how long after Pleo said 'active' the token may be sent.
+	answerGood = 2 * time.Second
+	// doubtWait is how long to wait where Pleo's answers do not fit together.
+	doubtWait = 5 * time.Second
+	maxDoubts = 3
+)
+
+// marked deals with a mark that stands on the record: wait until it is over,
+// by this process's own clock, then ask Pleo. 'Inactive' may be believed at
+// any time, 'active' only once the mark is over; so the process whose own
+// request has ended asks once early.
+func (a *attempt) marked(snap Snapshot, m *Mark, news <-chan struct{}) error {
+	a.f.at(ErrRefreshUnsettled)
+	own := m.Nonce == a.own.nonce
+	since := a.c.markSince(m.Nonce, time.Now())
+	if lost := a.lostRun.Load(); m.EarlierRun && lost != nil && lost.now == snap.Run && lost.at.Before(since) {
+		since = lost.at
+	}
+	rest := m.Life - time.Since(since)
+	if rest > 0 && (!own || !a.own.ended || a.own.asked) {
+		a.pause(min(rest, 2*time.Second), news)
+		return nil
+	}
+	a.own.asked = a.own.asked || own
+	return a.settle(snap, m, rest <= 0)
+}
+
+// settle asks Pleo whether the token under a mark lives, and goes on from there.
+func (a *attempt) settle(snap Snapshot, m *Mark, over bool) error {
+	g, err := a.openGrant(a.c.name, snap.Sealed)
+	if err != nil {
+		return a.storeError(a.c.name, err)
+	}
+	log := a.logger().With("connection", a.c.name, "generation", snap.Generation)
+	asked := time.Now()
+	active, err := a.refreshTokenLives(snap, g)
+	if err != nil {
+		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshUnsettled}
+		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b), nil)
+		log.Warn("a refresh could not be settled", "result", "unknown", "error", err)
+		return a.failed(ErrRefreshUnsettled, b.wait, err)
+	}
+	if !active {
+		return a.lost(snap, m)
+	}
+	if !over {
+		return nil // the request may still be travelling: ask again when the mark is over
+	}
+	if m.Nonce == a.own.nonce && !a.own.ended {
+		// Our own request still hangs: end it, and ask again whether it was
+		// processed on the way.
+		a.own.conn.Close()
+		a.own.ended = true
+		a.pause(afterReset, nil)
+		return nil
+	}
+	if time.Since(asked) > answerGood {
+		return nil // too long ago to act upon
+	}
+	log.Info("settled: the refresh was not processed; it is done again", "result", "active")
+	return a.refresh(snap, m.Nonce)
+}
+
+// refreshTokenLives introspects the refresh token. Where that is active but
+// the access token, whose time is not over, is not, one of two servers behind
+// Pleo's endpoint may lag behind the other: then it asks again.
+func (a *attempt) refreshTokenLives(snap Snapshot, g Grant) (bool, error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
+		refresh, err := a.oauth().Introspect(ctx, g.RefreshToken, RefreshTokenKind)
+		cancel()
+		if err != nil || !refresh.Active || snap.Remaining(snap.Expires) < time.Second || a.doubts >= maxDoubts {
+			return refresh.Active, err
+		}
+		ctx, cancel = context.WithTimeout(context.Background(), introspectionTimeout)
+		access, err := a.oauth().Introspect(ctx, g.AccessToken, AccessTokenKind)
+		cancel()
+		if err != nil {
+			return false, err
+		}
+		if access.Active {
+			return true, nil
+		}
+		a.doubts++
+		a.pause(doubtWait, nil)
+	}
+}
+
+// lost: the token was spent, and the answer did not reach the store. Whoever
+// holds the pair is asked to put it back; if nobody does, it is lost.
+func (a *attempt) lost(snap Snapshot, m *Mark) error {
+	ctx, cancel := a.command()
+	err := a.store.Publish(ctx, Notice{Kind: NoticeWhoHas, Connection: a.c.name, Version: snap.Version})
+	cancel()
+	if err != nil {
+		return a.storeError(a.c.name, err)
+	}
+	for until := time.Now().Add(whoHasWait); time.Now().Before(until) && !a.closing(); {
+		news := a.c.news() // our own question comes back too: only a new version ends the wait
+		if a.c.left(a.f.goal) {
+			return nil
+		}
+		a.pause(time.Until(until), news)
+	}
+	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse), nil)
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	if err != nil {
+		return a.storeError(a.c.name, err)
+	}
+	a.logger().Error("a refresh was processed and its answer was lost: reauthorisation required",
+		"connection", a.c.name, "generation", snap.Generation, "result", "lost_response")
+	_, err = a.adopt(a.c, after, a.subscription.Load())
+	return err
+}

@@ -1,0 +1,186 @@
+package pleoauth
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Source hands out tokens for connections, from memory where it can, and keeps
+// the grants behind them alive in a store that all replicas share. It is safe
+// for concurrent use.
+type Source struct {
+	store Store
+	// settings may change while the source goes on.
+	settings atomic.Pointer[settings]
+
+	spill  spill
+	log    atomic.Pointer[slog.Logger]
+	random func(n int64) int64 // of delays
+	dial   DialFunc
+	roots  *x509.CertPool
+
+	conns  *table
+	absent absentNames // bounds what names that do not exist cost
+	// subscription counts the times that notices may have been missed: what
+	// was read before the last one is unconfirmed.
+	subscription atomic.Uint64
+	// run is the store's run as last seen; unsaved counts what is held.
+	run     atomic.Pointer[string]
+	lostRun atomic.Pointer[lostRun]
+	// refusedSince is when the store's server began to refuse connections.
+	refusedSince atomic.Pointer[time.Time]
+	unsaved      atomic.Int64
+
+	// work waits for everything that outlives the call that started it.
+	start   sync.Once
+	work    sync.WaitGroup
+	mu      sync.Mutex // guards closed and work.Add against Close
+	closed  bool
+	stop    chan struct{} // closed when Close begins
+	abandon chan struct{} // closed when Close ends
+}
+
+// Option sets a collaborator of a [Source].
+type Option func(*options)
+
+type options struct {
+	logger *slog.Logger
+	dial   DialFunc
+	roots  *x509.CertPool
+	spill  string
+	random func(n int64) int64
+}
+
+// WithLogger sets where the source logs to. Default: [slog.Default].
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithDialContext sets how connections to Pleo's servers are opened.
+// Default: a [net.Dialer].
+func WithDialContext(dial DialFunc) Option { return func(o *options) { o.dial = dial } }
+
+// WithRootCAs sets the certificates that Pleo's servers are checked against.
+// Default: the system's.
+func WithRootCAs(roots *x509.CertPool) Option { return func(o *options) { o.roots = roots } }
+
+// WithSpillDir names a directory on a local disk, for this process alone, where
+// a pair that the store does not take is kept, sealed, until it does. It is
+// created when needed. Default: none; such a pair is then lost if the process
+// dies before the store is back.
+func WithSpillDir(dir string) Option { return func(o *options) { o.spill = dir } }
+
+// NewSource returns a source for the client in cfg, whose grants are kept in
+// store, sealed with keys. It does no network, and owns store from then on.
+// The error wraps [ErrConfig].
+func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source, error) {
+	if store == nil || keys == nil {
+		return nil, fmt.Errorf("%w: a source needs a store and an encryption_key", ErrConfig)
+	}
+	o := options{logger: slog.Default(), random: rand.Int64N}
+	for _, set := range opts {
+		set(&o)
+	}
+	client, err := NewClient(cfg, o.dial, o.roots)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		store:  store,
+		dial:   o.dial,
+		roots:  o.roots,
+		spill:  spill{dir: o.spill},
+		random: o.random,
+		conns:  newTable(),
+		stop:   make(chan struct{}),
+
+		abandon: make(chan struct{}),
+	}
+	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
+	s.log.Store(o.logger)
+	store.Listen(s.receive)
+	return s, nil
+}
+
+// SetLogger replaces the logger, for a program whose logging is configured
+// anew while the source goes on.
+func (s *Source) SetLogger(l *slog.Logger) { s.log.Store(l) }
+
+func (s *Source) logger() *slog.Logger { return s.log.Load() }
+
+// Start takes up what an earlier process left on disk and begins the work in
+// the background. Calling it again does nothing; the first use of a connection
+// calls it too.
+func (s *Source) Start() {
+	s.start.Do(func() {
+		s.readSpill()
+		s.goWork(s.housekeeping)
+		s.goWork(s.sweeping)
+	})
+}
+
+// Close refuses new refreshes, waits until those under way are stored, or
+// until ctx ends, and closes the store. Nothing depends on it being called.
+func (s *Source) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.stop)
+	s.mu.Unlock()
+	s.conns.each(func(c *connection) { c.stopTimer() })
+
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	var left error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		left = fmt.Errorf("closing: work is still under way: %w", ctx.Err())
+	}
+	close(s.abandon)
+	return errors.Join(left, s.store.Close())
+}
+
+// goWork runs f in a goroutine that Close waits for. It reports false, and
+// runs nothing, once the source is closed.
+func (s *Source) goWork(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Go(f)
+	return true
+}
+
+// pause waits for d, or less if the source closes or wake is closed.
+func (s *Source) pause(d time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-wake:
+	case <-s.stop:
+	}
+}
+
+// closing reports whether Close has been called.
+func (s *Source) closing() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}

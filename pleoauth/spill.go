@@ -1,0 +1,147 @@
+package pleoauth
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// spill keeps pairs that the store has not taken on the local disk, sealed, so
+// that they outlive the process. The zero value keeps nothing.
+type spill struct{ dir string }
+
+// spilled is a file's content, before it is sealed.
+type spilled struct {
+	Connection string      `json:"connection"`
+	Grant      sealedGrant `json:"grant"`
+	Seq        int64       `json:"seq"`
+	Generation int64       `json:"generation"`
+	Lineage    string      `json:"lineage"`
+	Version    string      `json:"version"`
+	Subject    string      `json:"subject,omitempty"`
+	Obtained   time.Time   `json:"obtained"`
+	ExpiresIn  int64       `json:"expires_in_ms"`
+}
+
+const spillSuffix = ".pair"
+
+// path is the same for a pair wherever and whenever it is spilled.
+func (d spill) path(name string, p *pair) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", name, p.lineage, p.generation, p.version))
+	return filepath.Join(d.dir, hex.EncodeToString(sum[:16])+spillSuffix)
+}
+
+func (s *Source) spillPurpose() string {
+	return "spill\x00" + s.config().AuthServer + "\x00" + s.config().ClientID
+}
+
+// write puts the pair on the disk before it returns.
+func (d spill) write(s *Source, name string, p *pair) error {
+	if d.dir == "" {
+		return errors.New("no directory is configured")
+	}
+	plain, err := json.Marshal(spilled{
+		Connection: name,
+		Grant:      sealedGrant{p.grant.AccessToken, p.grant.RefreshToken, p.grant.Scope, p.grant.NoRefreshToken},
+		Seq:        p.seq, Generation: p.generation, Lineage: p.lineage, Version: p.version, Subject: p.subject,
+		Obtained: p.obtained, ExpiresIn: p.grant.ExpiresIn.Milliseconds(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	path := d.path(name, p)
+	f, err := os.CreateTemp(d.dir, "new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // it is gone by then if all went well
+	_, err = f.Write(s.keyring().seal(plain, s.spillPurpose()))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(d.dir)
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // the operator's own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// remove takes a pair off the disk once it is stored or superseded.
+func (d spill) remove(name string, p *pair) {
+	if d.dir != "" {
+		_ = os.Remove(d.path(name, p))
+	}
+}
+
+// readSpill takes up the pairs that an earlier process left, before their
+// connections are served or settled.
+func (s *Source) readSpill() {
+	if s.spill.dir == "" {
+		return
+	}
+	files, err := os.ReadDir(s.spill.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		s.logger().Error("the directory for held grants cannot be read", "error", err)
+		return
+	}
+	for _, file := range files {
+		if filepath.Ext(file.Name()) != spillSuffix {
+			continue
+		}
+		name, p, err := s.openSpilled(filepath.Join(s.spill.dir, file.Name()))
+		if err != nil {
+			s.logger().Error("a held grant on disk cannot be read; it is left there", "file", file.Name(), "error", err)
+			continue
+		}
+		c := s.connection(name)
+		c.mu.Lock()
+		s.putView(c, s.viewOfPair(p))
+		c.mu.Unlock()
+		s.restore(c, p)
+	}
+}
+
+func (s *Source) openSpilled(path string) (string, *pair, error) {
+	sealed, err := os.ReadFile(path) //nolint:gosec // a name that os.ReadDir gave
+	if err != nil {
+		return "", nil, err
+	}
+	plain, err := s.keyring().open(sealed, s.spillPurpose())
+	if err != nil {
+		return "", nil, err
+	}
+	var f spilled
+	if err := json.Unmarshal(plain, &f); err != nil || CheckConnection(f.Connection) != nil {
+		return "", nil, fmt.Errorf("%w: its content is of another format", ErrSealed)
+	}
+	// The file's time is another process's wall clock. It decides nothing but
+	// until when the access token is tried, and Pleo proves that.
+	age := min(max(time.Since(f.Obtained), 0), maxLife)
+	return f.Connection, &pair{
+		grant: Grant{
+			AccessToken: f.Grant.AccessToken, RefreshToken: f.Grant.RefreshToken, Scope: f.Grant.Scope,
+			NoRefreshToken: f.Grant.NoRefreshToken, ExpiresIn: time.Duration(f.ExpiresIn) * time.Millisecond,
+		},
+		seq: f.Seq, generation: f.Generation, lineage: f.Lineage, version: f.Version, subject: f.Subject,
+		obtained: time.Now().Add(-age),
+	}, nil
+}

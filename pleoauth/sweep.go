@@ -1,0 +1,106 @@
+package pleoauth
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// sweepEvery is how often a replica looks for connections that are due.
+	sweepEvery = 30 * time.Second
+	// sweepSize bounds how many it takes on at a time, so that many that fall
+	// due together are spread over time.
+	sweepSize = 64
+	// sweepAtOnce is how many of them are under way at the same time.
+	sweepAtOnce = 8
+	// tombstoneLife is how long a disconnected connection is remembered.
+	tombstoneLife = 90 * 24 * time.Hour
+)
+
+// sweeping looks after connections that no call looks after: grants that grow
+// old because nobody uses them, marks that a crash has left, tombstones that
+// have served. Whichever replica comes first does it.
+func (s *Source) sweeping() {
+	for {
+		s.pause(sweepEvery/2+s.spread(sweepEvery), nil)
+		if s.closing() {
+			return
+		}
+		s.sweep()
+	}
+}
+
+func (s *Source) sweep() {
+	ctx, cancel := s.command()
+	names, err := s.store.Due(ctx, sweepSize)
+	cancel()
+	if err != nil {
+		s.logger().Debug("connections that are due could not be listed", "error", err)
+		return
+	}
+	loads := make([]*call, len(names))
+	for i, name := range names { // all first: the life of a mark counts from when it is seen
+		loads[i] = s.load(s.connection(name), true)
+	}
+	var under sync.WaitGroup
+	turns := make(chan struct{}, sweepAtOnce)
+	for i, name := range names {
+		select {
+		case <-loads[i].done:
+		case <-s.stop:
+			return
+		}
+		if loads[i].err != nil {
+			continue
+		}
+		turns <- struct{}{}
+		under.Go(func() {
+			s.sweepOne(s.connection(name))
+			<-turns
+		})
+	}
+	under.Wait()
+}
+
+func (s *Source) sweepOne(c *connection) {
+	v := c.view.Load()
+	if v == nil {
+		return
+	}
+	old := v.pair != nil && time.Since(v.pair.obtained) > s.config().KeepAlive*9/10-time.Minute
+	if v.state == StateConnected && (old || v.marked) {
+		f := s.fly(c, v.version, false)
+		s.pause(s.times().mark+s.config().RefreshTimeout, f.done)
+		return
+	}
+	snap, err := s.read(c.name)
+	if err != nil {
+		return
+	}
+	if _, err := s.apply(c.name, snap, s.writeSwept(v.version), nil); err != nil && !errors.Is(err, errRefused) {
+		s.logger().Debug("a connection could not be put off", "connection", c.name, "error", err)
+	}
+}
+
+// writeSwept (W9) puts off a connection that needs nothing now, and removes a
+// tombstone whose time is over.
+func (s *Source) writeSwept(version string) write {
+	return func(snap Snapshot) (Record, error) {
+		r := snap.Record
+		switch {
+		case r.Version != version || r.Due.IsZero() || snap.Remaining(r.Due) > 0:
+			return r, errRefused
+		case r.State == StateDisconnected:
+			return Record{}, nil
+		case r.State == StateConnected:
+			r.Due = r.Obtained.Add(s.keepAliveIn())
+			if soon := snap.Clock().Add(time.Hour); r.Due.Before(soon) {
+				r.Due = soon
+			}
+		default:
+			r.Due = time.Time{}
+		}
+		return r, nil
+	}
+}

@@ -1,0 +1,71 @@
+package pleoauth_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+func TestAGrantThatNobodyUsesIsKeptAliveByWhicheverReplicaComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.KeepAlive = 24 * time.Hour
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		b.Start()
+		time.Sleep(10 * 24 * time.Hour)
+		refreshes := w.pleo.Counters().Refreshes
+		require.GreaterOrEqual(t, refreshes, 10)
+		require.LessOrEqual(t, refreshes, 12)
+		require.Zero(t, w.pleo.Counters().Replays)
+		w.token(a, "default")
+	})
+}
+
+func TestAMarkThatACrashHasLeftIsSettledWithoutAnyCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		b.Start()
+		r := w.store.record("default")
+		r.Mark = &pleoauth.Mark{Nonce: "left", Version: r.Version, Kind: pleoauth.MarkRefresh, Life: 15 * time.Second}
+		r.Due = time.Now()
+		w.store.put("default", r)
+		time.Sleep(3 * time.Minute)
+		require.Nil(t, w.store.record("default").Mark)
+		require.Equal(t, 1, w.pleo.Counters().Refreshes)
+		require.Zero(t, w.pleo.Counters().Replays)
+	})
+}
+
+func TestATombstoneIsRemovedInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		require.NoError(t, r.Disconnect(t.Context(), "default"))
+		time.Sleep(89 * 24 * time.Hour)
+		require.Equal(t, pleoauth.StateDisconnected, w.store.record("default").State)
+		time.Sleep(2 * 24 * time.Hour)
+		require.Empty(t, w.store.record("default").State)
+	})
+}
+
+func TestAConnectionThatIsDueForNothingIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		record := w.store.record("default")
+		record.Due = time.Now()
+		w.store.put("default", record)
+		time.Sleep(2 * time.Minute)
+		require.Greater(t, time.Until(w.store.record("default").Due), 20*24*time.Hour)
+		require.Zero(t, w.pleo.Counters().RefreshRequests)
+	})
+}

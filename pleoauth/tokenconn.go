@@ -1,0 +1,228 @@
+package pleoauth
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// errTooLate is returned by the connection itself when a token would leave
+// after its deadline.
+var errTooLate = errors.New("too late to send")
+
+const (
+	// dialTimeout bounds name resolution, TCP and TLS.
+	dialTimeout = 10 * time.Second
+	// readTicks bounds the wait for an answer, in seconds that this process
+	// has itself seen pass: a stopped process sees none, and the answer that
+	// waits in its socket meanwhile is not thrown away.
+	readTicks = 300
+)
+
+// TokenConn is one new HTTP/1.1 connection to the token endpoint, good for one
+// request. It is dialled, TLS included, before the mark is written, so that
+// nothing slow lies between the mark and the token.
+//
+// No layer below may send the request twice: there is no pool, no HTTP/2, no
+// redirect, and x/oauth2 has a fixed style of client authentication (with the
+// one it would detect by itself it sends a failed request again).
+type TokenConn struct {
+	client *Client
+	http   *http.ClientConn
+	guard  *guardedConn
+	used   atomic.Bool
+}
+
+// Dial opens a connection to the token endpoint. ctx bounds the dialling alone.
+// Its errors wrap [ErrNotProcessed].
+func (c *Client) Dial(ctx context.Context) (*TokenConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	tc := &TokenConn{client: c}
+	transport := c.newTransport(func(conn net.Conn) net.Conn {
+		tc.guard = &guardedConn{Conn: conn}
+		return tc.guard
+	})
+	u, err := url.Parse(c.tokenURL())
+	if err != nil {
+		return nil, &OAuthError{Kind: ErrNotProcessed, Err: err}
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	tc.http, err = transport.NewClientConn(ctx, u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return nil, &OAuthError{Kind: ErrNotProcessed, Err: err}
+	}
+	return tc, nil
+}
+
+// Close closes the connection; an answer that is still awaited is lost.
+func (tc *TokenConn) Close() { _ = tc.http.Close() }
+
+// Refresh sends the refresh token, once, and reads the answer to its end,
+// however late it comes. No byte leaves at or after deadline, by the monotonic
+// and by the wall clock. It has no context, for a context would throw away an
+// answer that is already in the socket; Close interrupts it.
+//
+// Errors are of type [*OAuthError].
+func (tc *TokenConn) Refresh(refreshToken string, deadline time.Time) (Grant, error) {
+	return tc.send(deadline, refreshToken, func(ctx context.Context, cfg *oauth2.Config) {
+		_, _ = cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
+	})
+}
+
+// Exchange sends an authorisation code with its PKCE verifier (RFC 7636,
+// section 4.5), once, in the manner of [TokenConn.Refresh].
+func (tc *TokenConn) Exchange(code, verifier string, deadline time.Time) (Grant, error) {
+	g, err := tc.send(deadline, "", func(ctx context.Context, cfg *oauth2.Config) {
+		_, _ = cfg.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	})
+	if err == nil && g.RefreshToken == "" {
+		return Grant{}, &OAuthError{Kind: ErrAmbiguous, Status: http.StatusOK, Err: errors.New("the answer has no refresh token")}
+	}
+	return g, err
+}
+
+// send has x/oauth2 make the request, and reads the answer itself: x/oauth2
+// throws away a pair whose expires_in it cannot read, and puts bodies, which
+// may hold tokens, into its errors.
+func (tc *TokenConn) send(deadline time.Time, spent string, request func(context.Context, *oauth2.Config)) (Grant, error) {
+	defer tc.Close()
+	if tc.used.Swap(true) {
+		return Grant{}, &OAuthError{Kind: ErrNotProcessed, Err: errors.New("the connection has been used")}
+	}
+	tc.guard.arm(deadline)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stopTicks := make(chan struct{})
+	defer close(stopTicks)
+	go cancelAfterTicks(cancel, readTicks, stopTicks)
+
+	once := &onceTransport{conn: tc.http}
+	request(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+		Transport:     once,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}), tc.client.oauth2Config())
+
+	if once.err != nil {
+		kind := ErrAmbiguous
+		if !tc.guard.handed.Load() {
+			kind = ErrNotProcessed
+		}
+		return Grant{}, &OAuthError{Kind: kind, Err: withoutURL(once.err)}
+	}
+	return once.answer.grant(spent)
+}
+
+// onceTransport sends one request and keeps the whole answer.
+type onceTransport struct {
+	conn   *http.ClientConn
+	sent   bool
+	answer answer
+	err    error
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *onceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.sent {
+		return nil, errors.New("a token request is sent once")
+	}
+	t.sent = true
+	var resp *http.Response
+	if resp, t.err = t.conn.RoundTrip(req); t.err != nil {
+		return nil, t.err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	t.answer = answer{status: resp.StatusCode, retryAfter: retryAfter(resp.Header)}
+	if t.answer.body, t.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); t.err != nil {
+		return nil, t.err
+	}
+	// x/oauth2 gets nothing to parse, keep or quote.
+	return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+func cancelAfterTicks(cancel context.CancelFunc, ticks int, stop <-chan struct{}) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for range ticks {
+		select {
+		case <-ticker.C:
+		case <-stop:
+			return
+		}
+	}
+	cancel()
+}
+
+// guardedConn refuses to write after a deadline, and knows whether anything of
+// the request was handed to the kernel. It sits below TLS.
+type guardedConn struct {
+	net.Conn
+	deadline atomic.Pointer[time.Time]
+	handed   atomic.Bool
+}
+
+// arm begins the watch: what was written before was TLS.
+func (c *guardedConn) arm(deadline time.Time) {
+	c.deadline.Store(&deadline)
+}
+
+// Write checks both clocks right before the system call: the monotonic one
+// does not count while some machines sleep, the wall clock may be set.
+//
+// That bytes were handed over is noted before the call: the answer to them may
+// be read, by another goroutine, before the call returns.
+func (c *guardedConn) Write(p []byte) (int, error) {
+	deadline := c.deadline.Load()
+	if deadline == nil {
+		return c.Conn.Write(p)
+	}
+	if now := time.Now(); !now.Before(*deadline) || !now.Round(0).Before(deadline.Round(0)) {
+		return 0, errTooLate
+	}
+	first := !c.handed.Swap(true)
+	n, err := c.Conn.Write(p)
+	if first && n == 0 && err != nil {
+		c.handed.Store(false)
+	}
+	return n, err
+}
+
+// withoutURL drops the outer layers that net/http puts around an error: they
+// say nothing that the message around ours does not.
+func withoutURL(err error) error {
+	if u := new(url.Error); errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// newTransport makes a transport for connections that are never shared.
+func (c *Client) newTransport(wrap func(net.Conn) net.Conn) *http.Transport {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.rootCAs},
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/2 sends again by itself
+		DisableKeepAlives:   true,
+		DisableCompression:  true,
+		TLSHandshakeTimeout: dialTimeout,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := c.dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return wrap(conn), nil
+		},
+	}
+	return t
+}

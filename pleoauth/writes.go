@@ -1,0 +1,248 @@
+package pleoauth
+
+import (
+	"errors"
+	"time"
+)
+
+// The conditional writes of the refresh protocol. Each is a function from the
+// record as it is to the record as it should be, and stands here once for all
+// stores: [Store.Swap] makes the change only if the record is still the one
+// that the function saw.
+
+var (
+	// errRefused: the write's condition does not hold.
+	errRefused = errors.New("the record's state forbids the write")
+	// errDone: the record already has what the write would make of it, as
+	// after a write whose answer was lost.
+	errDone = errors.New("already written")
+)
+
+// write decides on one record. It returns the next record, or errRefused or
+// errDone.
+type write func(Snapshot) (Record, error)
+
+// writeMark (W1) puts a mark on the record with the given version. settled is
+// the nonce of a mark that Pleo's word has settled and this one replaces, or "".
+//
+// In a run of the store other than the record's epoch a mark may have been
+// forgotten, so the mark becomes an unknown one, which has to be waited out
+// and settled before anything is sent.
+func writeMark(version string, m Mark, settled string) write {
+	m.Version = version
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		standing := r.Marked()
+		switch {
+		case standing != nil && standing.Nonce == m.Nonce:
+			return r, errDone
+		case r.Version != version,
+			r.State != StateConnected && m.Kind != MarkAuthorise,
+			standing != nil && standing.Nonce != settled:
+			return r, errRefused
+		}
+		if r.State == StateConnected && r.Epoch != s.Run {
+			m = Mark{Nonce: random128(), Version: version, Kind: MarkUnknown, EarlierRun: true, Life: m.Life, Replica: m.Replica, Time: m.Time}
+		}
+		r.Epoch = s.Run
+		r.Mark = &m
+		r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		return r, nil
+	}
+}
+
+// stored is a pair in the form in which it goes into a record.
+type stored struct {
+	*pair
+	sealed []byte
+	// due is when the sweep looks at it, from when it was obtained.
+	due time.Duration
+	// unknown is put on the record with the grant, or is nil.
+	unknown *Mark
+}
+
+func (p stored) into(s Snapshot) Record {
+	r := s.Record
+	obtained := s.Clock().Add(-time.Since(p.obtained))
+	r.Seq, r.Generation, r.Lineage, r.Version = p.seq, p.generation, p.lineage, p.version
+	r.State, r.Reason = StateConnected, ""
+	r.Sealed, r.Subject = p.sealed, p.subject
+	r.Obtained, r.Expires = obtained, obtained.Add(p.grant.ExpiresIn)
+	r.Attempts, r.NotBefore, r.NotBeforeReason = 0, time.Time{}, ""
+	r.For401At = time.Time{}
+	if p.for401 {
+		r.For401At = obtained
+	}
+	r.Due = obtained.Add(p.due)
+	r.Mark = nil
+	if p.unknown != nil {
+		m := *p.unknown
+		m.Version = p.version
+		r.Mark, r.Epoch = &m, s.Run
+		r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+	}
+	return r
+}
+
+// writeSave (W2) stores the pair that the token of the given version bought.
+// It asks for neither lock nor mark: whoever spent that token has the only
+// live pair.
+func writeSave(version string, p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version:
+			return s.Record, errDone
+		case s.Version != version || s.State != StateConnected:
+			return s.Record, errRefused
+		}
+		return p.into(s), nil
+	}
+}
+
+// backOff is what a failed attempt leaves in the record.
+type backOff struct {
+	wait   time.Duration
+	reason string
+}
+
+func (b backOff) into(r Record, s Snapshot) Record {
+	r.Attempts++
+	r.NotBefore = s.Clock().Add(b.wait)
+	r.NotBeforeReason = b.reason
+	return r
+}
+
+// writeClear (W3) takes one's own mark off the record, where the token
+// provably was not processed, and leaves the back-off if there is one.
+func writeClear(nonce string, b *backOff) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		if r.Mark == nil || r.Mark.Nonce != nonce {
+			return r, errDone
+		}
+		r.Mark = nil
+		if b != nil {
+			r = b.into(r, s)
+		}
+		return r, nil
+	}
+}
+
+// writeOver (W3) leaves one's own mark standing but over at once: nothing is on
+// its way any more, and still the token must not be sent before Pleo was asked.
+func writeOver(nonce string) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		if r.Mark == nil || r.Mark.Nonce != nonce || r.Mark.Life == 0 {
+			return r, errDone
+		}
+		over := *r.Mark
+		over.Life = 0
+		r.Mark = &over
+		r.Due = s.Clock()
+		return r, nil
+	}
+}
+
+// writeEnd (W4) ends the grant of the given version: on Pleo's word to the
+// holder of the mark (nonce), or to whoever settled it.
+func writeEnd(version, nonce, newVersion string, reason Reason) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		if r.Version == newVersion {
+			return r, errDone
+		}
+		m := r.Marked()
+		if r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown {
+			return r, errRefused
+		}
+		r.State, r.Reason = StateReauthorisationRequired, reason
+		r.Version = newVersion
+		return wiped(r), nil
+	}
+}
+
+// writeRestore (W5) puts a grant back that the record lacks: into an absent
+// record, or over an older one, but not over a tombstone. With a mark, unless
+// nobody else can ever have seen the pair: somebody may be sending its token.
+func writeRestore(p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version && s.State == StateConnected:
+			return s.Record, errDone
+		case s.State == StateDisconnected,
+			s.Seq == p.seq && s.Lineage != p.lineage,
+			compareOrder(s.Seq, s.Generation, p.seq, p.generation) >= 0:
+			return s.Record, errRefused // equal seq of another lineage: the record's stands
+		}
+		r := p.into(s)
+		if r.Epoch == "" {
+			r.Epoch = s.Run
+		}
+		return r, nil
+	}
+}
+
+// writeAuthorise (W6) stores the grant of a new authorisation, unless a later
+// one has been stored or the connection has been disconnected later.
+func writeAuthorise(p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version:
+			return s.Record, errDone
+		case s.Seq >= p.seq:
+			return s.Record, errRefused
+		}
+		next := *p.pair
+		next.generation = s.Generation + 1
+		p.pair = &next
+		return p.into(s), nil
+	}
+}
+
+// writeDisconnect (W7) leaves a tombstone: a record without tokens, later than
+// every authorisation so far. A name without a record stays without.
+func writeDisconnect(newVersion string, now time.Time) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		if r.State == "" && r.Mark == nil || r.State == StateDisconnected {
+			return r, errDone
+		}
+		r.Seq = nextSeq(r.Seq, now)
+		r.State, r.Reason, r.Subject = StateDisconnected, "", ""
+		r.Version = newVersion
+		r = wiped(r)
+		r.Due = s.Clock().Add(tombstoneLife)
+		return r, nil
+	}
+}
+
+// writeNote (W9) leaves a back-off beside whatever mark stands.
+func writeNote(version string, b backOff) write {
+	return func(s Snapshot) (Record, error) {
+		if s.Version != version {
+			return s.Record, errRefused
+		}
+		return b.into(s.Record, s), nil
+	}
+}
+
+// wiped returns r without tokens and what went with them. The order of grants
+// stays, so that no older one can come back.
+func wiped(r Record) Record {
+	r.Sealed, r.Mark = nil, nil
+	r.Expires, r.For401At, r.NotBefore, r.Due = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	r.Attempts, r.NotBeforeReason = 0, ""
+	return r
+}
+
+// nextSeq orders a new authorisation after all before it, on this replica and,
+// roughly, on others.
+func nextSeq(seq int64, now time.Time) int64 { return max(seq+1, now.UnixMilli()) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
