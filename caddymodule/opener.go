@@ -1,0 +1,110 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// sourceOpener holds all that a source is made of, and used with.
+type sourceOpener struct {
+	config  pleoauth.Config
+	keys    []string
+	store   Store
+	slogger *slog.Logger
+}
+
+// check judges the keys without making one.
+func (o *sourceOpener) check() error {
+	if len(o.keys) > 0 {
+		_, err := pleoauth.NewKeyring(o.keys...)
+		return err
+	}
+	_, err := o.keeper()
+	return err
+}
+
+func (o *sourceOpener) keeper() (KeyKeeper, error) {
+	keeper, ok := o.store.(KeyKeeper)
+	if !ok {
+		return nil, errors.New("encryption_key is missing: grants in a store that others can read are kept sealed; `pleo-auth-proxy pleo keygen` makes one")
+	}
+	return keeper, nil
+}
+
+// acquire takes the source from the pool, or makes it, and has it go on with
+// this configuration. The key is what to release it with.
+func (o *sourceOpener) acquire(app *App) (*sharedSource, string, error) {
+	ring, err := o.keyring()
+	if err != nil {
+		return nil, "", err
+	}
+	key := o.poolKey()
+	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) { return o.open(ring) })
+	if err != nil {
+		return nil, "", err
+	}
+	shared, ok := value.(*sharedSource)
+	if !ok {
+		return nil, "", fmt.Errorf("the pool of sources holds %T", value)
+	}
+	if err := shared.attach(owner{app, o.config, ring, o.slogger}); err != nil {
+		return nil, "", errors.Join(err, shared.release(app, key))
+	}
+	return shared, key, nil
+}
+
+func (o *sourceOpener) keyring() (*pleoauth.Keyring, error) {
+	if len(o.keys) > 0 {
+		return pleoauth.NewKeyring(o.keys...)
+	}
+	keeper, err := o.keeper()
+	if err != nil {
+		return nil, err
+	}
+	key, err := keeper.OwnKey()
+	if err != nil {
+		return nil, fmt.Errorf("encryption_key: %w", err)
+	}
+	return pleoauth.NewKeyring(key)
+}
+
+func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
+	store, err := o.store.OpenStore(pleoauth.Identity{Issuer: o.config.AuthServer, ClientID: o.config.ClientID})
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	source, err := pleoauth.NewSource(o.config, store, ring,
+		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()))
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &sharedSource{source: source}, nil
+}
+
+// poolKey identifies a source by store, client and authorisation server, after
+// placeholders. Everything else it takes over while it goes on, so that no
+// other change in a reload empties the cache or makes a second refresh possible.
+// It is a hash, since the store's passwords are part of it.
+func (o *sourceOpener) poolKey() string {
+	key := o.store.Key()
+	return o.hash(key.Place, key.Access)
+}
+
+// spillDir is where grants go that the store does not take, until it does.
+func (o *sourceOpener) spillDir() string {
+	return filepath.Join(caddy.AppDataDir(), "pleo", "held", o.hash(o.store.Key().Place)[:16])
+}
+
+func (o *sourceOpener) hash(parts ...string) string {
+	parts = append([]string{o.config.AuthServer, o.config.ClientID}, parts...)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,144 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// hasPlaceholder reports whether the value is known only once it is resolved.
+func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }
+
+// resolver replaces the placeholders of options. Errors name the option and the
+// placeholder, and never a value.
+type resolver struct {
+	replacer *caddy.Replacer
+	logger   *zap.Logger
+}
+
+func newResolver(logger *zap.Logger) resolver {
+	return resolver{replacer: caddy.NewReplacer(), logger: logger}
+}
+
+// option resolves a value. A placeholder that is unknown or empty is an error:
+// replaced by nothing, a missing secret would quietly be an empty one.
+func (r resolver) option(name, value string) (string, error) {
+	resolved, err := r.replacer.ReplaceOrErr(value, true, true)
+	if err == nil {
+		return resolved, nil
+	}
+	if strings.Contains(value, "{file.") {
+		return "", fmt.Errorf("%s: %w (is the file there, readable and not empty?)", name, err)
+	}
+	return "", fmt.Errorf("%s: %w", name, err)
+}
+
+// secret resolves a value that should not stand in the configuration, and warns
+// if it does: Caddy saves and shows its configuration as it is.
+func (r resolver) secret(name, value string) (string, error) {
+	if value != "" && !hasPlaceholder(value) {
+		r.warnLiteral(name)
+	}
+	return r.option(name, value)
+}
+
+func (r resolver) warnLiteral(name string) {
+	r.logger.Warn("a secret stands in the configuration, which Caddy saves and shows; use {env.NAME} or {file./path} ({$NAME} is replaced before)",
+		zap.String("option", name))
+}
+
+// options resolves several values of one option.
+func (r resolver) options(name string, values []string, one func(name, value string) (string, error)) ([]string, error) {
+	var resolved []string
+	for _, value := range values {
+		v, err := one(name, value)
+		if err != nil {
+			return nil, err
+		}
+		resolved = append(resolved, v)
+	}
+	return resolved, nil
+}
+
+// resolve fills in what the placeholders of the app's options stand for.
+func (a *App) resolve(r resolver) error {
+	if err := a.checkServers(); err != nil {
+		return err
+	}
+	auth, api := a.servers()
+	a.config = pleoauth.Config{
+		AuthServer:         auth,
+		APIServer:          api,
+		RefreshBefore:      duration(a.RefreshBefore),
+		RefreshTimeout:     duration(a.RefreshTimeout),
+		KeepAlive:          duration(a.KeepAlive),
+		AllowSubjectChange: a.AllowSubjectChange,
+	}
+	var err error
+	if a.config.ClientID, err = r.option("client_id", a.ClientID); err != nil {
+		return err
+	}
+	if a.config.ClientSecret, err = r.secret("client_secret", a.ClientSecret); err != nil {
+		return err
+	}
+	if a.config.RedirectURI, err = r.option("redirect_uri", a.RedirectURI); err != nil {
+		return err
+	}
+	if a.config.Scopes, err = r.options("scopes", a.Scopes, r.option); err != nil {
+		return err
+	}
+	if a.keys, err = r.options("encryption_key", a.EncryptionKeys, r.secret); err != nil {
+		return err
+	}
+	authoriseURI, err := r.option("authorise_uri", a.AuthoriseURI)
+	if err != nil {
+		return err
+	}
+	if authoriseURI != "" {
+		if a.authoriseURL, err = parseAuthoriseURI(authoriseURI); err != nil {
+			return err
+		}
+	}
+	origins, err := r.options("return_to_origins", a.ReturnToOrigins, r.option)
+	if err != nil {
+		return err
+	}
+	for _, origin := range origins {
+		o, err := parseOrigin(origin)
+		if err != nil {
+			return fmt.Errorf("return_to_origins: %w", err)
+		}
+		a.origins = append(a.origins, o)
+	}
+	a.config = a.config.WithDefaults()
+	return nil
+}
+
+func parseAuthoriseURI(value string) (*url.URL, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.Fragment != "" {
+		return nil, fmt.Errorf("authorise_uri: %q is not a URL such as https://integration.example.com/pleo/authorise", value)
+	}
+	return u, nil
+}
+
+// authoriseURI returns the link that authorises a connection, or "" if none is
+// configured.
+func (a *App) authoriseURI(connection, returnTo string) string {
+	if a.authoriseURL == nil {
+		return ""
+	}
+	u := *a.authoriseURL
+	q := u.Query()
+	q.Set("connection", connection)
+	if returnTo != "" {
+		q.Set("return_to", returnTo)
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}

@@ -1,0 +1,108 @@
+package caddymodule
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// maxAttempts bounds how often one call is sent. A token is refused when a
+// refresh overtakes the call, which the next token does not suffer.
+const maxAttempts = 3
+
+// RoundTrip sends a call with its connection's token, or answers it itself.
+// Nothing is forwarded without a token.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := newReplay(req, t.limit, t.memory)
+	defer body.finish()
+
+	ctx := req.Context()
+	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if ctx.Value(caddyhttp.VarsCtxKey) == nil || repl == nil {
+		return t.probe(req, body)
+	}
+	if reason := t.caller.refusal(req, repl); reason != "" {
+		return t.answer(req, clientNotAllowed(reason), nil)
+	}
+	connection, err := connectionOf(req, repl, t.Connection)
+	if err != nil {
+		return t.answer(req, invalidConnection(), err)
+	}
+	shared, release, err := t.app.current(ctx)
+	if err != nil {
+		return t.answer(req, t.app.tokenProblem(connection, err), err)
+	}
+	defer release()
+	return t.call(req, body, connection, t.tokens(shared))
+}
+
+// call sends the call, and sends it again when its token was refused and there
+// is another one: once for each token, so that it cannot loop.
+func (t *Transport) call(req *http.Request, body *replay, connection string, tokens tokenSource) (*http.Response, error) {
+	token, err := tokens.Token(req.Context(), connection)
+	if err != nil {
+		return t.answer(req, t.app.tokenProblem(connection, err), err)
+	}
+	var refused []string
+	for {
+		res, err := t.send(req, body, token.Authorization())
+		if err != nil || res.StatusCode != http.StatusUnauthorized {
+			return res, err
+		}
+		refused = append(refused, token.Version())
+		token, err = tokens.Refused(req.Context(), connection, token)
+		if errors.Is(err, pleoauth.ErrTokenAlive) {
+			return res, nil // it is about the call
+		}
+		discard(res)
+		switch {
+		case err != nil:
+			return t.answer(req, t.app.tokenProblem(connection, err), err)
+		case len(refused) == maxAttempts, slices.Contains(refused, token.Version()):
+			return t.answer(req, refreshFailed(connection, 0), nil)
+		case !body.repeatable():
+			return t.answer(req, callNotRepeated(connection), nil)
+		}
+	}
+}
+
+func (t *Transport) send(req *http.Request, body *replay, authorization string) (*http.Response, error) {
+	out := t.outgoing(req, authorization)
+	body.attempt(out)
+	return t.HTTPTransport.RoundTrip(out)
+}
+
+// probe sends an active health check of the reverse proxy's own. No caller can
+// bring one about: it comes without the variables that Caddy gives each request.
+func (t *Transport) probe(req *http.Request, body *replay) (*http.Response, error) {
+	return t.send(req, body, "")
+}
+
+// answer answers the call with a problem, unless the caller has gone away.
+func (t *Transport) answer(req *http.Request, p *problem, cause error) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	if c := t.logger.Check(zapcore.DebugLevel, "answering a call"); c != nil {
+		c.Write(zap.Int("status", p.Status), zap.String("type", p.Type), zap.String("reason", p.Reason),
+			zap.String("connection", p.Connection), zap.NamedError("cause", cause))
+	}
+	return p.response(req), nil
+}
+
+// discard lets go of an answer. A short one is read to its end, so that the
+// connection can be used again.
+func discard(res *http.Response) {
+	if res.ContentLength >= 0 && res.ContentLength <= 4<<10 {
+		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 4<<10))
+	}
+	_ = res.Body.Close()
+}

@@ -1,0 +1,115 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// sources holds what outlives a configuration: a reload must keep one cache,
+// and one refresh in flight for each connection.
+var sources = caddy.NewUsagePool()
+
+// sharedSource is a source in the pool. It is told which configuration uses it,
+// since it outlives the one that made it, and with that its logger.
+type sharedSource struct {
+	source *pleoauth.Source
+	// calls counts those that may still need the source: Caddy cleans a
+	// configuration up while its requests are still being served.
+	calls atomic.Int64
+
+	mu     sync.Mutex
+	owners []owner // the last one's settings hold
+}
+
+// owner is a configuration that uses a source.
+type owner struct {
+	app    *App
+	config pleoauth.Config
+	keys   *pleoauth.Keyring
+	logger *slog.Logger
+}
+
+// attach makes the owner's settings and log the source's.
+func (s *sharedSource) attach(o owner) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.source.Reconfigure(o.config, o.keys); err != nil {
+		return err
+	}
+	s.source.SetLogger(o.logger)
+	s.owners = append(s.owners, o)
+	return nil
+}
+
+// detach gives the source back to the newest owner that is left: after a
+// refused reload that is the configuration which goes on serving.
+func (s *sharedSource) detach(app *App) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.owners) - 1
+	if last < 0 {
+		return nil
+	}
+	wasLast := s.owners[last].app == app
+	s.owners = slices.DeleteFunc(s.owners, func(o owner) bool { return o.app == app })
+	if !wasLast || len(s.owners) == 0 {
+		return nil
+	}
+	o := s.owners[len(s.owners)-1]
+	s.source.SetLogger(o.logger)
+	return s.source.Reconfigure(o.config, o.keys)
+}
+
+func (s *sharedSource) enter() { s.calls.Add(1) }
+func (s *sharedSource) leave() { s.calls.Add(-1) }
+
+// Destruct closes the source once the calls that need it are answered. In a
+// reload that happens in the background, since Caddy waits for Destruct under
+// its configuration lock; when the process exits nobody would wait for the
+// background, and a refresh under way is worth waiting for.
+func (s *sharedSource) Destruct() error {
+	if caddy.Exiting() {
+		return s.close()
+	}
+	go func() {
+		if err := s.close(); err != nil {
+			caddy.Log().Named("pleo").Sugar().Warnf("closing what the last configuration used: %v", err)
+		}
+	}()
+	return nil
+}
+
+func (s *sharedSource) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.source.Config().RefreshTimeout+5*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.calls.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	return s.source.Close(ctx)
+}
+
+// release gives back what an app acquired. key is the one it was acquired by.
+func (s *sharedSource) release(app *App, key string) error {
+	err := s.detach(app)
+	_, deleteErr := sources.Delete(key)
+	return errors.Join(err, deleteErr)
+}
+
+// Interface guards
+var (
+	_ caddy.Destructor = (*sharedSource)(nil)
+)
