@@ -1,0 +1,13 @@
+// Command pleo-auth-proxy is Caddy with all of its standard modules and the Pleo modules of this project.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/pleo-auth-proxy/pleo-auth-proxy/caddymodule"
+)
+
+func main() {
+	caddycmd.Main()
+}
