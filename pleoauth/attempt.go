@@ -76,7 +76,11 @@ func (a *attempt) turn() (bool, error) {
 		if _, err := a.adopt(a.c, snap, subscription); err != nil {
 			return false, a.storeError(a.c.name, err)
 		}
-		return a.c.left(a.f.goal), nil
+		if !a.c.left(a.f.goal) { // what this process knows is newer
+			a.pause(a.backOffAfter(0), nil)
+			return false, nil
+		}
+		return true, nil
 	}
 	if wait := snap.Remaining(snap.NotBefore); !snap.NotBefore.IsZero() && wait > 0 {
 		return false, a.failed(kindOf(snap.NotBeforeReason), wait, nil)

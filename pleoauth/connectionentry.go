@@ -17,14 +17,18 @@ type connection struct {
 	mu      sync.Mutex
 	flight  *flight
 	loading *call
-	again   bool  // the record has to be read once more
-	asking  *call // introspection of a refused token
-	watched bool  // subscribed to its notices
-	verdict verdict
-	gated   string // the last version that the gate was raised for
-	held    *heldPair
-	stored  bool // the grant in view is one that this process has stored
-	timer   *time.Timer
+	again   bool // the record has to be read once more
+	// told is set while a notice waits for the record to be read, retrying
+	// while that is tried again, missed counts failures.
+	told, retrying bool
+	missed         int
+	asking         *call // introspection of a refused token
+	watched        bool  // subscribed to its notices
+	verdict        verdict
+	gated          string // the last version that the gate was raised for
+	held           *heldPair
+	stored         bool // the grant in view is one that this process has stored
+	timer          *time.Timer
 	// failing holds back flights in this process after one that failed; the
 	// record's own back-off holds for all.
 	failing struct {

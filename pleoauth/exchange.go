@@ -88,7 +88,11 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	g, err := conn.Exchange(code, f.Verifier, before.Add(s.times().send))
 	if err != nil {
 		if errors.Is(err, ErrNotProcessed) || errors.Is(err, ErrTerminal) || errors.Is(err, ErrMisconfigured) {
-			s.unmark(c, marked, m, writeClear(m.Nonce, nil))
+			unmark := writeClear(m.Nonce, nil)
+			if over != "" { // what the mark before it left in doubt still is
+				unmark = writeOver(m.Nonce)
+			}
+			s.unmark(c, marked, m, unmark)
 		} else {
 			s.unmark(c, marked, m, nil)
 		}

@@ -3,6 +3,7 @@ package pleoauth
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // heldPair is a grant that the store does not have yet. It is served, and
@@ -20,6 +21,10 @@ type heldPair struct {
 	unanswered bool
 	lock       *heldLock
 	failures   int
+	// unasked counts how often Pleo did not say whether it lives, askAt is
+	// when it is asked again.
+	unasked int
+	askAt   time.Time
 }
 
 // save stores a new pair, or holds it: from the first failure on it is served
@@ -52,10 +57,15 @@ func (s *Source) save(c *connection, h *heldPair) {
 // letGo ends a hold.
 func (s *Source) letGo(c *connection, h *heldPair) {
 	c.mu.Lock()
-	c.held = nil
+	if c.held == h {
+		c.held = nil
+	}
 	lock := h.lock
 	c.mu.Unlock()
 	s.unsaved.Add(-1)
+	if v := c.view.Load(); v != nil && v.pair != nil && v.version != h.pair.version {
+		s.load(c, true) // a newer pair may have had to wait for this one
+	}
 	if lock != nil {
 		lock.release()
 	}
@@ -127,19 +137,24 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 
 // putBack restores a grant that the record lacks (W5).
 func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
-	if snap.State == StateDisconnected || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
-		return false, s.adoptInstead(c, snap, subscription)
+	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
+		return false, s.adoptInstead(c, h.pair, snap, subscription)
 	}
 	if snap.State != StateConnected {
+		if time.Now().Before(h.askAt) {
+			return false, errOwnPairUnknown
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
 		seen, err := s.oauth().Introspect(ctx, h.pair.grant.RefreshToken, RefreshTokenKind)
 		cancel()
 		if err != nil {
+			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
+			h.unasked++
 			return false, errors.Join(errOwnPairUnknown, err)
 		}
 		if !seen.Active {
 			s.logger().Warn("a grant that the store lacks is dead: it is dropped", "connection", c.name, "generation", h.pair.generation)
-			return false, s.adoptInstead(c, snap, subscription)
+			return false, s.adoptInstead(c, h.pair, snap, subscription)
 		}
 	}
 	after, err := s.apply(c.name, snap, writeRestore(st), nil)
@@ -163,9 +178,11 @@ func (s *Source) adoptStored(c *connection, snap Snapshot, subscription uint64) 
 }
 
 // adoptInstead gives up one's own grant for what the record says.
-func (s *Source) adoptInstead(c *connection, snap Snapshot, subscription uint64) error {
+func (s *Source) adoptInstead(c *connection, given *pair, snap Snapshot, subscription uint64) error {
 	c.mu.Lock()
-	c.view.Store(nil)
+	if v := c.view.Load(); v != nil && v.version == given.version {
+		c.view.Store(nil)
+	}
 	c.mu.Unlock()
 	_, _ = s.adopt(c, snap, subscription)
 	return nil
@@ -176,7 +193,6 @@ func (s *Source) adoptInstead(c *connection, snap Snapshot, subscription uint64)
 func (s *Source) restore(c *connection, p *pair) {
 	c.mu.Lock()
 	if c.held != nil {
-		c.wakeLocked() // it is being saved: try now
 		c.mu.Unlock()
 		return
 	}

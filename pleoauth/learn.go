@@ -11,6 +11,10 @@ import (
 // read again in the background: pub/sub loses messages.
 const negativeAge = 30 * time.Second
 
+// overtakes bounds by how much the store's clock may be earlier in a read that
+// another one overtook: more, and the clock has been put back.
+const overtakes = 2 * time.Second
+
 // current returns what is known of a connection, and reads it first where
 // nothing is, or where nothing good is known and a notice may have been missed.
 // A connected view is good although notices may have been missed: Pleo itself
@@ -58,7 +62,7 @@ func (s *Source) load(c *connection, again bool) *call {
 		return c.loading
 	}
 	l := &call{done: make(chan struct{})}
-	c.loading, c.again = l, false
+	c.loading, c.again, c.told = l, false, again
 	if !s.goWork(func() { s.runLoad(c, l) }) {
 		c.loading = nil
 		l.err = errClosing
@@ -80,11 +84,33 @@ func (s *Source) runLoad(c *connection, l *call) {
 		}
 		l.err = err
 		c.loading = nil
+		s.missedLocked(c, err)
 		close(l.done)
 		c.wakeLocked()
 		c.mu.Unlock()
 		return
 	}
+}
+
+// missedLocked has the record read later if a notice called for it and it could
+// not be read: the notice does not come again. c.mu is held.
+func (s *Source) missedLocked(c *connection, err error) {
+	if err == nil {
+		c.missed = 0
+		return
+	}
+	if !c.told && !c.again || c.retrying {
+		return
+	}
+	wait := s.backOffAfter(c.missed)
+	c.missed++
+	c.retrying = s.goWork(func() {
+		s.pause(wait, nil)
+		c.mu.Lock()
+		c.retrying = false
+		c.mu.Unlock()
+		s.load(c, true)
+	})
 }
 
 // loadOnce subscribes first and reads then: what changes after the read is
@@ -124,7 +150,7 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 	now := c.view.Load()
 	switch {
 	case now == nil:
-	case now.run == next.run && next.storeNow.Before(now.storeNow):
+	case now.run == next.run && next.storeNow.Before(now.storeNow) && now.storeNow.Sub(next.storeNow) < overtakes:
 		c.mu.Unlock()
 		return now, nil // two reads whose answers overtook each other
 	case now.outranks(snap):

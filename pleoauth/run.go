@@ -12,6 +12,13 @@ type lostRun struct {
 	at  time.Time
 }
 
+// refusals says since when connections have been refused, and when last.
+type refusals struct{ first, last time.Time }
+
+// refusalGap is how far refusals may lie apart. In a longer gap the server may
+// have come back, taken marks, and gone again.
+const refusalGap = 2 * time.Second
+
 // noteRefused notes when a store that is one server began to refuse
 // connections: from then on that server's process is gone, and nobody can have
 // written a mark that it forgot. So a mark for what it forgot counts from there,
@@ -22,7 +29,11 @@ func (s *Source) noteRefused(err error) {
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		now := time.Now()
-		s.refusedSince.CompareAndSwap(nil, &now)
+		before, next := s.refused.Load(), &refusals{first: now, last: now}
+		if before != nil && now.Sub(before.last) <= refusalGap {
+			next.first = before.first
+		}
+		s.refused.CompareAndSwap(before, next)
 	}
 }
 
@@ -31,8 +42,8 @@ func (s *Source) noteRefused(err error) {
 // record: spread over time, so that nothing stampedes.
 func (s *Source) noteRun(run string) {
 	before := s.run.Swap(&run)
-	if refused := s.refusedSince.Swap(nil); refused != nil && before != nil && *before != run {
-		s.lostRun.Store(&lostRun{now: run, at: *refused})
+	if refused := s.refused.Swap(nil); refused != nil && time.Since(refused.last) <= refusalGap && before != nil && *before != run {
+		s.lostRun.Store(&lostRun{now: run, at: refused.first})
 	}
 	if before == nil || *before == run || *before == "" {
 		return

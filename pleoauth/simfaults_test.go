@@ -33,7 +33,8 @@ func (s *sim) plan() {
 		delay := time.Duration(s.rng.Int64N(int64(40 * time.Minute)))
 		what, length := s.rng.IntN(6), time.Duration(1+s.rng.Int64N(int64(50*time.Second)))
 		who := s.rng.IntN(len(s.procs))
-		time.AfterFunc(delay, func() { s.atTime(s.procs[who], what, length) })
+		p := s.procs[who]
+		time.AfterFunc(delay, func() { s.atTime(p, what, length) })
 		s.say("planned in %v: event %d (%v) at %d", delay, what, length, who)
 	}
 	for range s.rng.IntN(3) {
@@ -105,6 +106,11 @@ func (s *sim) reauthorise(p *process) {
 	if _, err = p.CompleteAuthorisation(ctx, callback(s.t, back, begun)); err == nil {
 		s.mu.Lock()
 		s.revoked = false
+		s.mu.Unlock()
+	}
+	if err != nil { // a code may have been exchanged, which may have ended the grant before
+		s.mu.Lock()
+		s.lostBy = append(s.lostBy, "consent")
 		s.mu.Unlock()
 	}
 	s.say("authorised: %v", err)

@@ -97,7 +97,12 @@ type sim struct {
 func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcome) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now()}
-		s.world = newWorld(t, pleotest.WithAccessTokenLife([]time.Duration{15 * time.Minute, time.Minute, 20 * time.Second}[s.rng.IntN(3)]))
+		options := []pleotest.Option{pleotest.WithAccessTokenLife([]time.Duration{15 * time.Minute, time.Minute, 20 * time.Second}[s.rng.IntN(3)])}
+		if s.rng.IntN(2) == 0 {
+			options = append(options, pleotest.WithSecondConsentReplacing())
+		}
+		s.world = newWorld(t, options...)
+		s.store.single = s.rng.IntN(2) == 0
 		if s.rng.IntN(4) == 0 {
 			s.cfg.RefreshTimeout = 2 * time.Second
 		}
@@ -111,6 +116,7 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 		s.store.spoil(m.swap, m.sameRun)
 		synctest.Wait()
 		s.plan()
+		s.moreFaults()
 		s.run()
 		outcome = s.judge()
 		s.over.Store(true)

@@ -34,9 +34,9 @@ type Source struct {
 	// run is the store's run as last seen; unsaved counts what is held.
 	run     atomic.Pointer[string]
 	lostRun atomic.Pointer[lostRun]
-	// refusedSince is when the store's server began to refuse connections.
-	refusedSince atomic.Pointer[time.Time]
-	unsaved      atomic.Int64
+	// refused is since when the store's server has refused connections.
+	refused atomic.Pointer[refusals]
+	unsaved atomic.Int64
 
 	// work waits for everything that outlives the call that started it.
 	start   sync.Once

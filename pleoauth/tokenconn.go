@@ -119,7 +119,7 @@ func (tc *TokenConn) send(deadline time.Time, spent string, request func(context
 		if !tc.guard.handed.Load() {
 			kind = ErrNotProcessed
 		}
-		return Grant{}, &OAuthError{Kind: kind, Err: withoutURL(once.err)}
+		return Grant{}, &OAuthError{Kind: kind, Err: unquoted(withoutURL(once.err))}
 	}
 	return once.answer.grant(spent)
 }
@@ -205,6 +205,20 @@ func withoutURL(err error) error {
 		return u.Err
 	}
 	return err
+}
+
+// unquoted keeps what the network said. Other errors are about an answer that
+// is no HTTP, and quote it.
+func unquoted(err error) error {
+	for _, plain := range []error{errTooLate, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, context.Canceled} {
+		if errors.Is(err, plain) {
+			return err
+		}
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return err
+	}
+	return errors.New("the answer is unreadable")
 }
 
 // newTransport makes a transport for connections that are never shared.

@@ -78,7 +78,7 @@ func (s *Source) viewOf(snap Snapshot, g Grant, subscription uint64) *view {
 			grant: g,
 			seq:   snap.Seq, generation: snap.Generation, lineage: snap.Lineage, version: snap.Version,
 			subject:  snap.Subject,
-			obtained: snap.ReadAt.Add(snap.Obtained.Sub(snap.Now)),
+			obtained: snap.ReadAt.Add(min(snap.Obtained.Sub(snap.Now), 0)),
 			for401:   !snap.For401At.IsZero(),
 		})
 	}

@@ -1,0 +1,72 @@
+package pleoauth_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+// An exchange takes the place of a mark that is over but not settled: whether
+// the token under it was spent is not known, and stays so if the code is no
+// good.
+func TestAnExchangeThatFailsLeavesTheDoubtThatItFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.token(b, "default")
+		held := heldBy(t, w, a) // spent by a replica that is cut off and has the pair
+
+		begun := begin(t, b, pleoauth.AuthorisationRequest{Connection: "default"})
+		back, err := w.pleo.Approve(begun.URL, "")
+		require.NoError(t, err)
+		cb := callback(t, back, begun)
+		cb.Code = "no such code"
+		_, err = b.CompleteAuthorisation(t.Context(), cb)
+		require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
+
+		time.Sleep(idle)
+		for range 10 {
+			_, _ = b.Token(t.Context(), "default")
+			time.Sleep(2 * time.Second)
+		}
+		require.Zero(t, w.pleo.Counters().Replays)
+		a.store.setAway(false)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, pleoauth.StateConnected, w.store.record("default").State)
+		require.GreaterOrEqual(t, w.store.record("default").Generation, int64(2))
+		require.NotEmpty(t, held.Version())
+	})
+}
+
+// What the store may have forgotten in a restart is no less forgotten because
+// a user came back with a bad code meanwhile.
+func TestAnExchangeThatFailsDoesNotSettleWhatTheStoreMayHaveForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.token(b, "default")
+		refresh := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: pleotest.AfterProcessing})
+		go func() { _ = a.Refresh(t.Context(), "default") }()
+		<-refresh.Reached()
+		w.store.failover(1) // the mark is forgotten
+		a.store.setAway(true)
+
+		begun := begin(t, b, pleoauth.AuthorisationRequest{Connection: "default"})
+		back, err := w.pleo.Approve(begun.URL, "")
+		require.NoError(t, err)
+		cb := callback(t, back, begun)
+		cb.Code = "no such code"
+		_, err = b.CompleteAuthorisation(t.Context(), cb)
+		require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
+		time.Sleep(idle)
+		_, _ = b.Token(t.Context(), "default")
+		require.Zero(t, w.pleo.Counters().Replays)
+	})
+}

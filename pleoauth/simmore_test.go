@@ -1,0 +1,102 @@
+package pleoauth_test
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+// moreFaults places faults of rarer kinds, beside those of plan.
+func (s *sim) moreFaults() {
+	for range s.rng.IntN(3) {
+		s.faults++
+		delay := time.Duration(s.rng.Int64N(int64(40 * time.Minute)))
+		what, length := s.rng.IntN(9), time.Duration(1+s.rng.Int64N(int64(50*time.Second)))
+		p := s.procs[s.rng.IntN(len(s.procs))]
+		s.say("planned in %v: rare event %d (%v) at %c", delay, what, length, 'A'+rune(p.number))
+		time.AfterFunc(delay, func() { s.rare(p, what, length) })
+	}
+	for range s.rng.IntN(3) { // answers of the store that are lost after it has done what was asked
+		p := s.procs[s.rng.IntN(len(s.procs))]
+		at, n := simSteps[s.rng.IntN(len(simSteps))], 1+s.rng.IntN(12)
+		length := time.Duration(1 + s.rng.Int64N(int64(5*time.Second)))
+		p.mu.Lock()
+		key := at + " " + strconv.Itoa(p.ops[at]+n)
+		p.faults[key] = func(p *process) {
+			s.say("%c gets no answer to %s", 'A'+rune(p.number), at)
+			time.Sleep(length)
+			p.unheard.Store(true)
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (s *sim) rare(p *process, what int, length time.Duration) {
+	switch what {
+	case 0:
+		s.say("the store's clock is put %v back", length)
+		s.store.setSkew(-length)
+	case 1:
+		s.say("the store's clock is put forward")
+		s.store.setSkew(length * 100)
+	case 2:
+		s.say("a user comes back with a code that is no good")
+		s.badCode(p)
+	case 3:
+		s.say("two users authorise at once")
+		go s.reauthorise(p)
+		s.reauthorise(s.procs[0])
+	case 4:
+		s.say("introspection is slow")
+		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, DelayAfter: length / 8, Times: 4})
+	case 5:
+		s.say("notices come twice, and late")
+		s.store.repeat("default", length)
+	case 8:
+		s.say("the store is away for %v, and restarts without its last write", length)
+		for _, p := range s.living() {
+			s.cut(p, length)
+		}
+		time.AfterFunc(length/2, func() { s.store.failover(1) })
+	case 6:
+		s.say("all calls of the API are refused")
+		s.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+	case 7:
+		s.say("tokens live for a moment")
+		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Set: map[string]any{"expires_in": int(length) % 3}, Times: 2})
+	}
+}
+
+func (s *sim) badCode(p *process) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	begun, err := p.BeginAuthorisation(ctx, pleoauth.AuthorisationRequest{Connection: "default"})
+	if err != nil {
+		return
+	}
+	back, err := s.pleo.Approve(begun.URL, "")
+	if err != nil {
+		return
+	}
+	cb := callback(s.t, back, begun)
+	cb.Code = "no such code"
+	_, err = p.CompleteAuthorisation(ctx, cb)
+	s.say("not authorised: %v", err)
+}
+
+// repeat tells all replicas once more of a change that is long known, and of
+// one that has not happened.
+func (m *memServer) repeat(name string, later time.Duration) {
+	for _, version := range []string{m.record(name).Version, "never"} {
+		n := pleoauth.Notice{Kind: pleoauth.NoticeChanged, Connection: name, Version: version}
+		time.AfterFunc(later, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.publish(n)
+			m.publish(n)
+		})
+	}
+}
