@@ -22,7 +22,6 @@ func (a *attempt) Read(p []byte) (int, error) {
 	if n, err, ok := a.readKept(p); ok {
 		return n, err
 	}
-	defer a.closeUnread()
 	a.reading.Lock()
 	defer a.reading.Unlock()
 	if n, err, ok := a.readKept(p); ok { // another attempt's Read was under way
@@ -59,7 +58,7 @@ func (a *attempt) readKept(p []byte) (int, error, bool) {
 	return 0, nil, false
 }
 
-// Close ends the attempt; the last one's closes the request's body.
+// Close ends the attempt; the last one's ends the replay.
 func (a *attempt) Close() error {
 	a.mu.Lock()
 	a.over = true

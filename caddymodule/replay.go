@@ -62,7 +62,6 @@ type replay struct {
 	tooLarge bool
 	end      error // what the source ended with
 	final    bool  // there will be no further attempt
-	closing  bool
 	closed   bool
 	current  *attempt
 }
@@ -119,33 +118,19 @@ func (r *replay) finish() {
 	}
 }
 
+// close closes the source if it was read to its end. A body with something left
+// is the server's to close. In Caddy v2.11.9 it is wrapped (idle timeouts), and
+// net/http, which then cannot see that somebody else closed it early, would go
+// on with what is left of it as the next request on the connection: an attacker
+// who can choose a body could make calls, and be answered in others' place.
 func (r *replay) close() {
 	r.mu.Lock()
-	r.closing = true
+	due := errors.Is(r.end, io.EOF) && !r.closed
+	r.closed = r.closed || due
 	r.mu.Unlock()
-	r.closeUnread()
-}
-
-// closeUnread closes the source if that is due and no Read is under way: the
-// Close of a server's body waits for its Read, and so for the caller. The Read
-// then does it.
-func (r *replay) closeUnread() {
-	for r.closingDue() && r.reading.TryLock() {
-		r.mu.Lock()
-		due := !r.closed
-		r.closed = true
-		r.mu.Unlock()
-		if due {
-			_ = r.source.Close()
-		}
-		r.reading.Unlock()
+	if due {
+		_ = r.source.Close()
 	}
-}
-
-func (r *replay) closingDue() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.closing && !r.closed
 }
 
 // readLocked takes what a read by a has brought, and keeps it for a further
