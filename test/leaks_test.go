@@ -1,0 +1,249 @@
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+// life is what a test lives through that looks for leaks, and all that it sees
+// of it.
+type life struct {
+	e *pleo
+	r *redistest.Server
+	p *proxy
+
+	mu      sync.Mutex
+	answers []string
+	cookies []string
+}
+
+// see notes an answer. What a browser has to be given, it is given in Location
+// and Set-Cookie.
+func (l *life) see(a answer) answer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	header := a.header.Clone()
+	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		if len(cookie.Value) >= keyLength {
+			l.cookies = append(l.cookies, cookie.Value)
+		}
+	}
+	header.Del("Location")
+	header.Del("Set-Cookie")
+	l.answers = append(l.answers, fmt.Sprintf("%d %v %s", a.status, header, a.body))
+	return a
+}
+
+// secrets are what must not be found.
+func (l *life) secrets() []string {
+	return slices.Concat(l.e.Secrets(), l.cookies, []string{sealingKey})
+}
+
+// texts are where they must not be found.
+func (l *life) texts(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{
+		"answers": strings.Join(l.answers, "\n"),
+		"Redis":   l.r.Dump(t),
+		"/config": string(l.p.admin(t, http.MethodGet, "/config/", "", nil).body),
+	}
+	// The files of Redis have every write that was ever made; those of the
+	// proxy its saved configuration, and the pairs that it held.
+	for _, dir := range []string{l.p.dir, filepath.Join(l.r.Dir(), "appendonlydir")} {
+		for _, file := range filesUnder(t, dir) {
+			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+				texts[file] = readFile(t, file)
+			}
+		}
+	}
+	return texts
+}
+
+func startLife(t *testing.T, c config) *life {
+	t.Helper()
+	l := &life{e: startPleo(t), r: redistest.Start(t, redistest.WithAppendOnly())}
+	c.store = onRedis(l.r).store
+	c.options = "refresh_timeout 1s\n\t\t" + c.options
+	c.site = `handle_errors {
+		respond "{http.error.status_code} {http.error.message} {http.request.uri} {http.request.header.Authorization} {http.request.header.Cookie} {http.reverse_proxy.header.Authorization}"
+	}`
+	l.p = startProxy(t, l.e, c)
+	return l
+}
+
+func (l *life) connect(t *testing.T, connection string) {
+	t.Helper()
+	b := newBrowser(t)
+	start := l.see(b.open(t, l.p.origin()+"/pleo/authorise?connection="+connection))
+	back, err := l.e.Approve(start.header.Get("Location"), "")
+	require.NoError(t, err)
+	// A link preview comes first, and must not spend anything.
+	l.see(do(t, b.Client, request(t, http.MethodHead, back, "")))
+	require.Equal(t, http.StatusOK, l.see(b.open(t, back)).status)
+	l.call(t, connection)
+}
+
+func (l *life) call(t *testing.T, connection string) answer {
+	t.Helper()
+	return l.see(get(t, l.p.URL+"/v2/employees", on(connection), withHeader("Authorization", "Bearer what-the-caller-sends")))
+}
+
+// refresh asks for a refresh that meets a fault.
+func (l *life) refresh(t *testing.T, connection string, f pleotest.Fault) {
+	t.Helper()
+	l.connect(t, connection)
+	f.Endpoint, f.GrantType = pleotest.Token, pleotest.RefreshToken
+	set := l.e.Fault(f)
+	l.see(l.p.admin(t, http.MethodPost, "/pleo/connections/"+connection+"/refresh", "", nil))
+	await(t, set)
+	l.call(t, connection)
+}
+
+// browse goes through everything that can go wrong with an authorisation.
+func (l *life) browse(t *testing.T) {
+	t.Helper()
+	b, authorise := newBrowser(t), l.p.origin()+"/pleo/authorise?connection=browsed"
+	begin := func() string {
+		return l.see(b.open(t, authorise)).header.Get("Location")
+	}
+	approve := func(company string) string {
+		back, err := l.e.Approve(begin(), company)
+		require.NoError(t, err)
+		return back
+	}
+	denied, err := l.e.Deny(begin())
+	require.NoError(t, err)
+	require.Equal(t, 403, l.see(b.open(t, denied)).status)
+	back := approve("")
+	require.Equal(t, 403, l.see(newBrowser(t).open(t, back)).status)
+	require.Equal(t, 400, l.see(b.open(t, back+"&code=twice")).status)
+	require.Equal(t, 405, l.see(do(t, b.Client, request(t, http.MethodPost, back, ""))).status)
+	require.Equal(t, 200, l.see(b.open(t, back)).status)
+	require.Equal(t, 400, l.see(b.open(t, back)).status)
+
+	back = approve("")
+	code := submatch(t, codeInURL, back)[1]
+	l.e.Fault(pleotest.Fault{
+		Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Status: 400,
+		Body: fmt.Sprintf(`{"error":"invalid_grant","error_description":"the code %s is no good"}`, code),
+	})
+	require.Equal(t, 502, l.see(b.open(t, back)).status)
+	require.Equal(t, 409, l.see(b.open(t, approve(company(1).Name))).status)
+}
+
+func TestNoSecretAppearsInLogsStoreAnswersOrSavedConfiguration(t *testing.T) {
+	t.Parallel()
+	l := startLife(t, config{})
+	l.browse(t)
+
+	// The API: a token that is refused, errors, and no answer.
+	l.connect(t, "calls")
+	l.e.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+	require.Equal(t, 200, l.call(t, "calls").status)
+	for _, f := range []pleotest.Fault{{Status: 500, Body: "{}"}, {Status: 401, Body: "{}"}, {Drop: pleotest.BeforeProcessing}, {Drop: pleotest.MidBody}} {
+		f.Endpoint = pleotest.API
+		l.e.Fault(f)
+		_ = send(client, request(t, http.MethodGet, l.p.URL+"/v2/employees", "", on("calls"))) // maybe cut short
+	}
+	l.call(t, "a/b")
+	l.call(t, "nobody")
+
+	// The token endpoint: everything that can come of a refresh, by servers that
+	// repeat in their errors what they were sent.
+	l.refresh(t, "refreshed", pleotest.Fault{DelayBefore: time.Millisecond})
+	l.refresh(t, "lost", pleotest.Fault{Drop: pleotest.AfterProcessing})
+	l.refresh(t, "half-an-answer", pleotest.Fault{Drop: pleotest.MidBody})
+	l.refresh(t, "no-answer", pleotest.Fault{Drop: pleotest.BeforeProcessing, Reset: true})
+	l.refresh(t, "slow", pleotest.Fault{DelayAfter: 2 * time.Second})
+	l.refresh(t, "odd", pleotest.Fault{Set: map[string]any{"expires_in": "soon", "token_type": "mac"}})
+	l.connect(t, "talkative")
+	spent := l.newest().RefreshToken
+	talk := fmt.Sprintf(`{"error":"%%s","error_description":"refresh_token=%s was refused"}`, spent)
+	l.refresh(t, "server-error", pleotest.Fault{Status: 500, Body: fmt.Sprintf(talk, "server_error")})
+	l.refresh(t, "too-many", pleotest.Fault{Status: 429, Body: fmt.Sprintf(talk, "slow_down")})
+	l.refresh(t, "client", pleotest.Fault{Status: 401, Body: fmt.Sprintf(talk, "invalid_client")})
+	l.refresh(t, "talkative", pleotest.Fault{Status: 400, Body: fmt.Sprintf(talk, "invalid_grant")})
+	l.connect(t, "revoked")
+	l.e.Revoke(pleotest.Target{Authorisation: l.newest().ID})
+	require.Equal(t, 401, l.call(t, "revoked").status)
+	for _, lost := range []string{"lost", "half-an-answer"} {
+		require.Eventually(t, func() bool {
+			return strings.Contains(string(l.p.admin(t, http.MethodGet, "/pleo/connections/"+lost, "", nil).body), "lost_response")
+		}, patience, tick)
+	}
+
+	l.outage(t)
+
+	// The administrator, a reload with and one without a mistake, and a restart.
+	l.see(l.p.admin(t, http.MethodGet, "/pleo/connections", "", nil))
+	require.Equal(t, 204, l.see(l.p.admin(t, http.MethodDelete, "/pleo/connections/refreshed", "", nil)).status)
+	c := l.p.config
+	c.secret = "{env.PLEO_CLIENT_SECRET} {env.PLEO_TEST_NONE}"
+	require.Equal(t, 400, l.see(l.p.load(t, c)).status)
+	c = l.p.config
+	c.sites = anotherSite
+	require.Equal(t, 200, l.see(l.p.load(t, c)).status)
+	before := l.p.process
+	l.p.stop(t, syscall.SIGTERM)
+	l.p.restart(t)
+	l.call(t, "calls")
+
+	texts := l.texts(t)
+	texts["logs"] = before.stdout.String() + before.stderr.String() + l.p.stdout.String() + l.p.stderr.String()
+	for name, marker := range map[string]string{
+		"logs": `"level":"debug"`, "Redis": "half-an-answer", "/config": "PLEO_CLIENT_SECRET", "answers": "Not authorised",
+		filepath.Join(l.p.dir, "config/caddy/autosave.json"): "PLEO_CLIENT_SECRET",
+	} {
+		require.Contains(t, texts[name], marker, "%s is not what it should be", name)
+	}
+	require.Greater(t, len(l.secrets()), 100)
+	require.Empty(t, find(texts, l.secrets()))
+}
+
+// newest is the authorisation that was given last.
+func (l *life) newest() pleotest.Authorisation {
+	all := l.e.Authorisations(pleotest.Target{})
+	return all[len(all)-1]
+}
+
+// outage has Redis go away while an answer is awaited: the pair is held, and
+// spilled to the disk.
+func (l *life) outage(t *testing.T) {
+	t.Helper()
+	l.connect(t, "held")
+	hold := l.e.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Hold: pleotest.AfterProcessing})
+	done := make(chan answer, 1)
+	go func() { done <- send(client, request(t, http.MethodGet, l.p.URL+"/v2/employees", "", on("held"))) }()
+	require.Equal(t, 200, (<-done).status)
+	go func() { done <- l.p.admin(t, http.MethodPost, "/pleo/connections/held/refresh", "", nil) }()
+	await(t, hold)
+	l.r.Kill()
+	hold.Release()
+	held := func() []string {
+		files, _ := filepath.Glob(filepath.Join(l.p.dir, "data/caddy/pleo/held/*/*"))
+		return files
+	}
+	require.Eventually(t, func() bool { return len(held()) > 0 }, patience, tick)
+	spilled := map[string]string{"spilled pair": readFile(t, held()[0])}
+	require.Empty(t, find(spilled, l.secrets()))
+	l.call(t, "held")
+	l.call(t, "cold")
+	l.see(newBrowser(t).open(t, l.p.origin()+"/pleo/authorise"))
+	require.NoError(t, l.r.Restart())
+	require.Eventually(t, func() bool { return l.p.healthStatus(t) == "ready" }, patience, 5*tick)
+	l.see(<-done)
+	require.Equal(t, 200, l.call(t, "held").status)
+}

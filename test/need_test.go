@@ -1,0 +1,20 @@
+package test
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// debianPackages say what to install for the commands that tests need.
+var debianPackages = map[string]string{"curl": "curl", "python3": "python3", "node": "nodejs"}
+
+// need returns the path of a command. A test that needs one must not pass
+// without it.
+func need(t *testing.T, command string) string {
+	t.Helper()
+	path, err := exec.LookPath(command)
+	if err != nil {
+		t.Fatalf("%s is not on the PATH: install it (Debian: apt-get install %s)", command, debianPackages[command])
+	}
+	return path
+}
