@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
@@ -206,4 +208,17 @@ func TestAWebSocketPasses(t *testing.T) {
 		require.NoError(t, err)
 		return strings.Contains(string(logged), "handled request") && strings.Contains(string(logged), `"status":101`)
 	}, "the connection is over")
+}
+
+func TestAServerWithFullDuplexIsNotSupported(t *testing.T) {
+	w := newWorld(t)
+	config, err := adapt(w.caddyfile("", "", ""))
+	require.NoError(t, err)
+	listen := regexp.MustCompile(`"listen":\s*\[`)
+	require.Len(t, listen.FindAll(config, -1), 2)
+	config = listen.ReplaceAll(config, []byte(`"enable_full_duplex":true,$0`))
+	require.NoError(t, caddy.Load(config, true))
+	w.connect("default", pleotest.Companies()[0].ID)
+	require.Equal(t, http.StatusBadGateway, w.call(http.MethodPost, "/v1/receipts", strings.NewReader("x")).StatusCode)
+	require.Zero(t, w.pleo.Counters().APICalls)
 }

@@ -178,7 +178,7 @@ func TestABodyWithSomethingLeftIsTheServersToClose(t *testing.T) {
 	<-reading
 	r.finish() // does not wait for the Read
 	require.NoError(t, first.Close())
-	_, _ = pw.Write([]byte("x"))
+	_ = pw.CloseWithError(io.ErrUnexpectedEOF) // the caller hangs up
 	<-done
 	require.Zero(t, body.closes.Load())
 }

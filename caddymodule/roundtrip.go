@@ -18,6 +18,11 @@ import (
 // refresh overtakes the call, which the next token does not suffer.
 const maxAttempts = 3
 
+// errFullDuplex: with this option of Caddy's, net/http goes on with what is left
+// of a body as the next request on the connection; see replay.close.
+var errFullDuplex = errors.New("the server option enable_full_duplex is not supported with transport pleo: " +
+	"what is left of a call's body would be taken for further calls")
+
 // RoundTrip sends a call with its connection's token, or answers it itself.
 // Nothing is forwarded without a token.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -28,6 +33,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	repl, _ := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if ctx.Value(caddyhttp.VarsCtxKey) == nil || repl == nil {
 		return t.probe(req, body)
+	}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.EnableFullDuplex {
+		return nil, errFullDuplex
 	}
 	if reason := t.caller.refusal(req, repl); reason != "" {
 		return t.answer(req, clientNotAllowed(reason), nil)

@@ -88,13 +88,14 @@ func (a *attempt) turn() (bool, error) {
 	if m := snap.Marked(); m != nil {
 		return false, a.marked(snap, m, news)
 	}
-	return false, a.refresh(snap, "")
+	return false, a.refresh(snap, "", time.Time{})
 }
 
 // refresh marks the record and spends its token. settled is the nonce of a
-// mark that may be replaced, or "". It returns nil when the record has to be
+// mark that may be replaced, since Pleo said at asked or later that the token
+// lives, or "". It returns nil when the record has to be
 // looked at again: after a success it has left the version behind.
-func (a *attempt) refresh(snap Snapshot, settled string) error {
+func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error {
 	g, err := a.openGrant(a.c.name, snap.Sealed)
 	if err != nil {
 		return a.storeError(a.c.name, err)
@@ -107,6 +108,13 @@ func (a *attempt) refresh(snap Snapshot, settled string) error {
 		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshFailed}
 		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b), nil)
 		return a.failed(ErrRefreshFailed, b.wait, err)
+	}
+
+	if settled != "" && time.Since(asked) > answerGood { // Pleo's word is too old by now
+		if active, err := a.refreshTokenLives(snap, g); err != nil || !active {
+			conn.Close()
+			return nil //nolint:nilerr // the next turn settles it anew
+		}
 	}
 
 	m := a.newMark(MarkRefresh)

@@ -64,16 +64,13 @@ func (a *attempt) settle(snap Snapshot, m *Mark, over bool) error {
 	if m.Nonce == a.own.nonce && !a.own.ended {
 		// Our own request still hangs: end it, and ask again whether it was
 		// processed on the way.
-		a.own.conn.Close()
+		a.own.conn.reset()
 		a.own.ended = true
 		a.pause(afterReset, nil)
 		return nil
 	}
-	if time.Since(asked) > answerGood {
-		return nil // too long ago to act upon
-	}
 	log.Info("settled: the refresh was not processed; it is done again", "result", "active")
-	return a.refresh(snap, m.Nonce)
+	return a.refresh(snap, m.Nonce, asked)
 }
 
 // refreshTokenLives introspects the refresh token. Where that is active but

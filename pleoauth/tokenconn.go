@@ -69,6 +69,15 @@ func (c *Client) Dial(ctx context.Context) (*TokenConn, error) {
 // Close closes the connection; an answer that is still awaited is lost.
 func (tc *TokenConn) Close() { _ = tc.http.Close() }
 
+// reset closes the connection with a RST, so that what of the request is still
+// on its way is dropped.
+func (tc *TokenConn) reset() {
+	if tcp, ok := tc.guard.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	tc.Close()
+}
+
 // Refresh sends the refresh token, once, and reads the answer to its end,
 // however late it comes. No byte leaves at or after deadline, by the monotonic
 // and by the wall clock. It has no context, for a context would throw away an
