@@ -55,7 +55,8 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 }
 
 // Connections returns a page of connections in a stable order, and the cursor
-// of the next page, "" after the last.
+// of the next page, "" after the last. A record that is of another format or
+// another client's is listed by its name, without a state.
 func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]ConnectionInfo, string, error) {
 	names, next, err := s.store.List(ctx, cursor, limit)
 	if err != nil {
@@ -66,6 +67,9 @@ func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]C
 		info, err := s.Connection(ctx, name)
 		if errors.Is(err, ErrNotConnected) {
 			continue // gone meanwhile
+		}
+		if errors.Is(err, ErrRecordUnreadable) || errors.Is(err, ErrForeignRecord) {
+			info, err = ConnectionInfo{Name: name, LastError: "store-unavailable"}, nil // the others are still to be seen
 		}
 		if err != nil {
 			return nil, "", err

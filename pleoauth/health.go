@@ -22,7 +22,8 @@ type Health struct {
 	Unsaved int64 `json:"unsaved"`
 }
 
-// Health asks the store whether it can be reached, within ctx and one second.
+// Health asks the store whether it can be reached, within ctx and the bound of
+// one exchange: a sixth of the refresh timeout, at least 0.8 seconds.
 func (s *Source) Health(ctx context.Context) Health {
 	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load()}
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
