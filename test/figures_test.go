@@ -14,6 +14,18 @@ import (
 
 var figuresFile = flag.String("figures", "", "a JSON file that what is measured is written to, beside what it has")
 
+// long plays the long selection of faults, as `make faults` does: every step, every
+// moment, whole minutes. Without it each kind is played once or twice.
+var long = flag.Bool("faults", false, "play the long selection of faults")
+
+// count returns how many rounds of a fault are to be played.
+func count(short, all int) int {
+	if *long {
+		return all
+	}
+	return short
+}
+
 var figuresLock sync.Mutex
 
 // figure notes what a test has measured of a fault, for the documentation: row
