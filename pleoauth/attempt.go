@@ -14,14 +14,7 @@ type attempt struct {
 	c    *connection
 	f    *flight
 	lock *heldLock
-	// own is the mark under which this attempt has sent a token, over when the
-	// request has ended without an answer that tells.
-	own struct {
-		nonce string
-		ended bool
-		conn  *TokenConn
-		asked bool
-	}
+	// doubts counts answers of Pleo's that did not fit together.
 	doubts int
 }
 
@@ -152,12 +145,14 @@ func (s *Source) newMark(kind MarkKind) Mark {
 // wait nor anybody's context takes it away.
 func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before time.Time) error {
 	result := make(chan error, 1)
+	own := &sentRequest{nonce: m.Nonce, conn: conn, ended: make(chan struct{})}
 	spent := &pair{
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
 		version: marked.Version, subject: marked.Subject,
 	}
 	sending := a.goWork(func() {
 		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
+		own.end()
 		err = a.answered(a.c, refreshed{
 			marked: marked, mark: m, spent: spent, before: before, for401: a.f.for401, next: next, err: err,
 		})
@@ -172,13 +167,13 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil), nil)
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
 	}
-	a.own.nonce, a.own.conn, a.own.ended, a.own.asked = m.Nonce, conn, false, false
+	a.c.sends(own)
 	a.f.at(ErrRefreshUnsettled)
+	a.f.expect(before.Add(m.Life))
 	timer := time.NewTimer(m.Life - time.Since(before))
 	defer timer.Stop()
 	select {
 	case err := <-result:
-		a.own.ended = true
 		return err
 	case <-timer.C:
 		return nil // the mark is over: settle it; the answer is still read

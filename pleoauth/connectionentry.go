@@ -10,7 +10,9 @@ import (
 type connection struct {
 	name string
 	view atomic.Pointer[view]
-	gate atomic.Pointer[gate]
+	// flying is set while a flight is under way, for calls that need not wait.
+	flying atomic.Bool
+	gate   atomic.Pointer[gate]
 	// used is when a call last asked for it, in Unix seconds.
 	used atomic.Int64
 
@@ -27,7 +29,8 @@ type connection struct {
 	verdict        verdict
 	gated          string // the last version that the gate was raised for
 	held           *heldPair
-	stored         bool // the grant in view is one that this process has stored
+	sent           *sentRequest // the last one to the token endpoint
+	stored         bool         // the grant in view is one that this process has stored
 	timer          *time.Timer
 	// failing holds back flights in this process after one that failed; the
 	// record's own back-off holds for all.

@@ -18,11 +18,25 @@ type flight struct {
 	started time.Time
 	// stage is the kind of error for callers who stop waiting now.
 	stage atomic.Pointer[error]
+	// until is when the wait that the flight is in should be over.
+	until atomic.Pointer[time.Time]
 	done  chan struct{}
 	err   error // set when done is closed
 }
 
 func (f *flight) at(kind error) { f.stage.Store(&kind) }
+
+// expect notes when it is worth asking again.
+func (f *flight) expect(until time.Time) { f.until.Store(&until) }
+
+// givenUp is the error for a caller who stops waiting for the flight now.
+func (f *flight) givenUp(connection string) error {
+	wait := time.Second
+	if until := f.until.Load(); until != nil {
+		wait = max(wait, time.Until(*until))
+	}
+	return &TokenError{Kind: *f.stage.Load(), Connection: connection, RetryAfter: wait, Err: errStillWaiting}
+}
 
 // fly returns the connection's flight, started if there is none. A flight that
 // failed a moment ago is returned again, instead of one more.
@@ -41,8 +55,10 @@ func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 		return f
 	}
 	c.flight = f
+	c.flying.Store(true)
 	if !s.goWork(func() { s.runFlight(c, f) }) {
 		c.flight = nil
+		c.flying.Store(false)
 		f.err = &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errClosing}
 		close(f.done)
 	}
@@ -54,6 +70,7 @@ func (s *Source) runFlight(c *connection, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flight = nil
+	c.flying.Store(false)
 	f.err = err
 	if err != nil {
 		c.failing.err, c.failing.until = err, time.Now().Add(holdBack(err, c.failing.times))
@@ -87,7 +104,7 @@ func (s *Source) awaitFlight(ctx context.Context, c *connection, f *flight) erro
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return &TokenError{Kind: *f.stage.Load(), Connection: c.name, RetryAfter: time.Second, Err: errStillWaiting}
+		return f.givenUp(c.name)
 	}
 }
 

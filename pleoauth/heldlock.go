@@ -29,7 +29,7 @@ func (s *Source) obtainLock(c *connection, f *flight) (*heldLock, error) {
 		ctx, cancel := s.command()
 		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
 		cancel()
-		s.noteRefused(err)
+		s.runs.refusal(err)
 		if err == nil {
 			return s.hold(lock), nil
 		}

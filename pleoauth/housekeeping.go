@@ -32,7 +32,7 @@ func (s *Source) forget(unused func(*connection) bool) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying {
+		if c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.sent != nil && c.sent.hangs() {
 			return false
 		}
 		if c.timer != nil {

@@ -216,6 +216,7 @@ func (s *Source) setTimer(c *connection, v *view) {
 func (s *Source) receive(n Notice) {
 	if n.Kind == NoticeLost {
 		s.subscription.Add(1)
+		s.lookOut()
 		return
 	}
 	c := s.conns.get(n.Connection)

@@ -35,6 +35,8 @@ type memServer struct {
 	// swapping, if set, may spoil a swap: it changes the record that is
 	// written, and says whether conditions are looked at.
 	swapping func(next *pleoauth.Record) (unconditional bool)
+	// master, if set, names the Cluster's master that has a connection's record.
+	master func(name string) string
 	// sameRun hides that another server has taken over.
 	sameRun bool
 	// skew is how far the server's clock is off.
@@ -195,6 +197,9 @@ func (s *memStore) snapshot(name string) pleoauth.Snapshot {
 	r := s.server.records[name]
 	now := time.Now()
 	snap := pleoauth.Snapshot{Record: r.Record, Revision: r.revision, Run: s.server.run, Now: now.Round(0).Add(s.server.skew), ReadAt: now}
+	if s.server.master != nil {
+		snap.Run += s.server.master(name)
+	}
 	if r.Mark != nil {
 		m := *r.Mark
 		snap.Mark = &m
@@ -211,7 +216,7 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 	err = s.do(ctx, "swap", func() error {
 		kept := next.Mark
 		unconditional := s.server.swapping != nil && s.server.swapping(&next)
-		if !unconditional && (s.server.records[name].revision != old.Revision || s.server.run != old.Run) {
+		if !unconditional && (s.server.records[name].revision != old.Revision || s.snapshot(name).Run != old.Run) {
 			return pleoauth.ErrConflict
 		}
 		if lock, ok := o.Lock.(*memLock); ok && !lock.holds() {

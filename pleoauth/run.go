@@ -2,57 +2,93 @@ package pleoauth
 
 import (
 	"errors"
+	"sync"
 	"syscall"
 	"time"
 )
-
-// lostRun says since when the run before the present one is known to be over.
-type lostRun struct {
-	now string
-	at  time.Time
-}
-
-// refusals says since when connections have been refused, and when last.
-type refusals struct{ first, last time.Time }
 
 // refusalGap is how far refusals may lie apart. In a longer gap the server may
 // have come back, taken marks, and gone again.
 const refusalGap = 2 * time.Second
 
-// noteRefused notes when a store that is one server began to refuse
-// connections: from then on that server's process is gone, and nobody can have
-// written a mark that it forgot. So a mark for what it forgot counts from there,
-// and an outage that was longer costs no further wait.
-func (s *Source) noteRefused(err error) {
-	if single, ok := s.store.(SingleServer); !ok || !single.SingleServer() {
+// runs is what this process knows of the runs of a store that is one server at
+// one address. There the sight of one run proves that those before it are over,
+// and that nobody can have written a mark that was forgotten since. With
+// Sentinel and Cluster a server that was replaced may go on for a while, and
+// nothing is known that a mark itself does not tell.
+type runs struct {
+	single bool
+
+	mu      sync.Mutex
+	now     string
+	since   time.Time // when the run before it was known to be over
+	refused struct{ first, last time.Time }
+}
+
+// refusal notes that the server refuses connections: its process is gone.
+func (r *runs) refusal(err error) {
+	if !r.single || !errors.Is(err, syscall.ECONNREFUSED) {
 		return
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		now := time.Now()
-		before, next := s.refused.Load(), &refusals{first: now, last: now}
-		if before != nil && now.Sub(before.last) <= refusalGap {
-			next.first = before.first
-		}
-		s.refused.CompareAndSwap(before, next)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.refused.last) > refusalGap {
+		r.refused.first = now
+	}
+	r.refused.last = now
+}
+
+// seen notes the run that has answered.
+func (r *runs) seen(run string) {
+	if !r.single {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, refused := time.Now(), r.refused
+	r.refused.first, r.refused.last = time.Time{}, time.Time{} // an outage before this answer says nothing of a later one
+	if run == r.now {
+		return
+	}
+	if r.now, r.since = run, now; now.Sub(refused.last) <= refusalGap {
+		r.since = refused.first
 	}
 }
 
-// noteRun notices that the store has been restarted, or another one has taken
-// its place, and has every grant that this process knows compared with the
-// record: spread over time, so that nothing stampedes.
-func (s *Source) noteRun(run string) {
-	before := s.run.Swap(&run)
-	if refused := s.refused.Swap(nil); refused != nil && time.Since(refused.last) <= refusalGap && before != nil && *before != run {
-		s.lostRun.Store(&lostRun{now: run, at: refused.first})
+// earlierOver returns since when the runs before the given one are known to be
+// over, or unknown.
+func (r *runs) earlierOver(run string, unknown time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if run != r.now {
+		return unknown
 	}
-	if before == nil || *before == run || *before == "" {
+	return r.since
+}
+
+// noteRun notices that the server which has a connection's record has been
+// restarted, or that another has taken its place, and has every grant that it
+// had compared with the record: spread over time, so that nothing stampedes.
+func (s *Source) noteRun(name, run string) {
+	s.runs.seen(run)
+	c := s.conns.get(name)
+	if c == nil {
+		return
+	}
+	v := c.view.Load()
+	if v == nil || v.run == "" || v.run == run {
+		return
+	}
+	before := v.run
+	if _, known := s.replaced.LoadOrStore(before+" "+run, nil); known {
 		return
 	}
 	s.logger().Warn("the store has been restarted or replaced: its records are compared with what this process knows")
 	s.goWork(func() {
 		var all []*connection
 		s.conns.each(func(c *connection) {
-			if v := c.view.Load(); v != nil && v.pair != nil {
+			if v := c.view.Load(); v != nil && v.pair != nil && v.run == before {
 				all = append(all, c)
 			}
 		})
@@ -64,4 +100,32 @@ func (s *Source) noteRun(run string) {
 			}
 		}
 	})
+}
+
+// lookEvery bounds the wait between looks at a store whose subscription broke.
+const lookEvery = 500 * time.Millisecond
+
+// lookOut asks a store whose subscription broke until it answers, so that its
+// end and its new run are known when the next refresh comes to ask for them.
+func (s *Source) lookOut() {
+	if !s.looking.CompareAndSwap(false, true) {
+		return
+	}
+	if !s.goWork(func() {
+		defer s.looking.Store(false)
+		var name string
+		s.conns.each(func(c *connection) {
+			if v := c.view.Load(); v != nil && v.pair != nil {
+				name = c.name
+			}
+		})
+		for wait := lookEvery / 16; name != "" && !s.closing(); wait = min(2*wait, lookEvery) {
+			if _, err := s.read(name); err == nil {
+				return
+			}
+			s.pause(wait, nil)
+		}
+	}) {
+		s.looking.Store(false)
+	}
 }

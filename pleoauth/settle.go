@@ -26,22 +26,26 @@ const (
 // request has ended asks once early.
 func (a *attempt) marked(snap Snapshot, m *Mark, news <-chan struct{}) error {
 	a.f.at(ErrRefreshUnsettled)
-	own := m.Nonce == a.own.nonce
 	since := a.c.markSince(m.Nonce, time.Now())
-	if lost := a.lostRun.Load(); m.EarlierRun && lost != nil && lost.now == snap.Run && lost.at.Before(since) {
-		since = lost.at
+	if m.EarlierRun {
+		since = earlier(since, a.runs.earlierOver(snap.Run, since))
 	}
 	rest := m.Life - time.Since(since)
-	if rest > 0 && (!own || !a.own.ended || a.own.asked) {
+	a.f.expect(since.Add(m.Life))
+	own := a.c.sentUnder(m.Nonce)
+	if rest > 0 && (own == nil || own.hangs() || own.asked) {
 		a.pause(min(rest, 2*time.Second), news)
 		return nil
 	}
-	a.own.asked = a.own.asked || own
-	return a.settle(snap, m, rest <= 0)
+	if own != nil {
+		own.asked = true
+	}
+	return a.settle(snap, m, own, rest <= 0)
 }
 
 // settle asks Pleo whether the token under a mark lives, and goes on from there.
-func (a *attempt) settle(snap Snapshot, m *Mark, over bool) error {
+// own is the request that this process sent under the mark, or nil.
+func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) error {
 	g, err := a.openGrant(a.c.name, snap.Sealed)
 	if err != nil {
 		return a.storeError(a.c.name, err)
@@ -61,11 +65,10 @@ func (a *attempt) settle(snap Snapshot, m *Mark, over bool) error {
 	if !over {
 		return nil // the request may still be travelling: ask again when the mark is over
 	}
-	if m.Nonce == a.own.nonce && !a.own.ended {
+	if own != nil && own.hangs() {
 		// Our own request still hangs: end it, and ask again whether it was
 		// processed on the way.
-		a.own.conn.reset()
-		a.own.ended = true
+		own.reset()
 		a.pause(afterReset, nil)
 		return nil
 	}

@@ -31,12 +31,12 @@ type Source struct {
 	// subscription counts the times that notices may have been missed: what
 	// was read before the last one is unconfirmed.
 	subscription atomic.Uint64
-	// run is the store's run as last seen; unsaved counts what is held.
-	run     atomic.Pointer[string]
-	lostRun atomic.Pointer[lostRun]
-	// refused is since when the store's server has refused connections.
-	refused atomic.Pointer[refusals]
-	unsaved atomic.Int64
+	// runs are those of the store's server; replaced holds which has taken
+	// which one's place; looking is set while a lost store is looked for.
+	runs     runs
+	replaced sync.Map
+	looking  atomic.Bool
+	unsaved  atomic.Int64 // pairs that are held
 
 	// work waits for everything that outlives the call that started it.
 	start   sync.Once
@@ -100,6 +100,9 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		stop:   make(chan struct{}),
 
 		abandon: make(chan struct{}),
+	}
+	if single, ok := store.(SingleServer); ok {
+		s.runs.single = single.SingleServer()
 	}
 	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
 	s.log.Store(o.logger)

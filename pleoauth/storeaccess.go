@@ -17,11 +17,11 @@ func (s *Source) read(name string) (Snapshot, error) {
 	ctx, cancel := s.command()
 	defer cancel()
 	snap, err := s.store.Read(ctx, name)
-	s.noteRefused(err)
+	s.runs.refusal(err)
 	if err != nil {
 		return snap, err
 	}
-	s.noteRun(snap.Run)
+	s.noteRun(name, snap.Run)
 	if snap.Revision != "" && (snap.Issuer != s.config().AuthServer || snap.ClientID != s.config().ClientID) {
 		return snap, fmt.Errorf("%w: the store has it for client %q of %s", ErrForeignRecord, snap.ClientID, snap.Issuer)
 	}

@@ -51,6 +51,10 @@ func (s *Source) sweep() {
 		case <-s.stop:
 			return
 		}
+		if errors.Is(loads[i].err, ErrSealed) {
+			s.logger().Error("a grant that is due cannot be opened: it is left as it is", "connection", name, "error", loads[i].err)
+			s.putOff(s.connection(name), "") // for an hour: others wait for their turn
+		}
 		if loads[i].err != nil {
 			continue
 		}
@@ -74,11 +78,20 @@ func (s *Source) sweepOne(c *connection) {
 		s.pause(s.times().mark+s.config().RefreshTimeout, f.done)
 		return
 	}
+	s.putOff(c, v.version)
+}
+
+// putOff has a connection that needs nothing now, or that cannot be helped, looked
+// at later. version is the one that was looked at, or "" for any.
+func (s *Source) putOff(c *connection, version string) {
 	snap, err := s.read(c.name)
 	if err != nil {
 		return
 	}
-	if _, err := s.apply(c.name, snap, s.writeSwept(v.version), nil); err != nil && !errors.Is(err, errRefused) {
+	if version == "" {
+		version = snap.Version
+	}
+	if _, err := s.apply(c.name, snap, s.writeSwept(version), nil); err != nil && !errors.Is(err, errRefused) {
 		s.logger().Debug("a connection could not be put off", "connection", c.name, "error", err)
 	}
 }

@@ -85,6 +85,12 @@ func (w *world) replica(change ...func(*pleoauth.Config)) *replica {
 	return w.replicaWith(cfg, w.t.TempDir())
 }
 
+// replicaDialling is a replica with connections of its own to Pleo.
+func (w *world) replicaDialling(dial pleoauth.DialFunc) *replica {
+	w.t.Helper()
+	return w.replicaWith(w.cfg, w.t.TempDir(), pleoauth.WithDialContext(dial))
+}
+
 // replicaOn is a replica that starts on the disk of another.
 func (w *world) replicaOn(spill string) *replica {
 	r := w.replicaWith(w.cfg, spill)
@@ -92,15 +98,16 @@ func (w *world) replicaOn(spill string) *replica {
 	return r
 }
 
-func (w *world) replicaWith(cfg pleoauth.Config, spill string) *replica {
+func (w *world) replicaWith(cfg pleoauth.Config, spill string, options ...pleoauth.Option) *replica {
 	w.t.Helper()
 	keys, err := pleoauth.NewKeyring(w.key)
 	require.NoError(w.t, err)
 	r := &replica{store: w.store.client(), spill: spill}
-	r.Source, err = pleoauth.NewSource(cfg, r.store, keys,
+	r.Source, err = pleoauth.NewSource(cfg, r.store, keys, append([]pleoauth.Option{
 		pleoauth.WithDialContext(w.dial),
 		pleoauth.WithSpillDir(r.spill),
-		pleoauth.WithLogger(slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		pleoauth.WithLogger(slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+	}, options...)...)
 	require.NoError(w.t, err)
 	w.all = append(w.all, r)
 	return r
