@@ -21,6 +21,8 @@ type heldPair struct {
 	unanswered bool
 	lock       *heldLock
 	failures   int
+	// counted is set once it is on the disk and counts as unsaved.
+	counted bool
 	// unasked counts how often Pleo did not say whether it lives, askAt is
 	// when it is asked again.
 	unasked int
@@ -33,18 +35,13 @@ func (s *Source) save(c *connection, h *heldPair) {
 	if s.trySave(c, h) {
 		return
 	}
-	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
-	log.Error("the grant could not be stored: it is held and will be saved when the store is back")
+	s.unsavedPair(c, h)
 	c.mu.Lock()
 	c.held = h
 	if v := c.view.Load(); v == nil || compareOrder(v.seq, v.generation, h.pair.seq, h.pair.generation) < 0 {
 		s.putView(c, s.viewOfPair(h.pair))
 	}
 	c.mu.Unlock()
-	s.unsaved.Add(1)
-	if err := s.spill.write(s, c.name, h.pair); err != nil {
-		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
-	}
 	keep := func() {
 		s.untilDone(c, func() bool { return s.trySave(c, h) })
 		s.letGo(c, h)
@@ -52,6 +49,18 @@ func (s *Source) save(c *connection, h *heldPair) {
 	if !s.goWork(keep) {
 		keep() // closing: our caller is waited for
 	}
+}
+
+// unsavedPair puts a pair that the store has not taken on the disk, before
+// anything else: it outlives the process from here on.
+func (s *Source) unsavedPair(c *connection, h *heldPair) {
+	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
+	log.Error("the grant could not be stored: it is held and will be saved when the store is back")
+	if err := s.spill.write(s, c.name, h.pair); err != nil {
+		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
+	}
+	h.counted = true
+	s.unsaved.Add(1)
 }
 
 // letGo ends a hold.
@@ -62,7 +71,9 @@ func (s *Source) letGo(c *connection, h *heldPair) {
 	}
 	lock := h.lock
 	c.mu.Unlock()
-	s.unsaved.Add(-1)
+	if h.counted {
+		s.unsaved.Add(-1)
+	}
 	if v := c.view.Load(); v != nil && v.pair != nil && v.version != h.pair.version {
 		s.load(c, true) // a newer pair may have had to wait for this one
 	}
@@ -199,9 +210,9 @@ func (s *Source) restore(c *connection, p *pair) {
 	h := &heldPair{pair: p, unanswered: true}
 	c.held = h
 	c.mu.Unlock()
-	s.unsaved.Add(1)
 	if !s.goWork(func() {
 		if !s.trySave(c, h) {
+			s.unsavedPair(c, h)
 			s.untilDone(c, func() bool { return s.trySave(c, h) })
 		}
 		s.letGo(c, h)
