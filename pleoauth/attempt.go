@@ -75,7 +75,7 @@ func (a *attempt) turn() (bool, error) {
 		}
 		return true, nil
 	}
-	if wait := snap.Remaining(snap.NotBefore); !snap.NotBefore.IsZero() && wait > 0 {
+	if wait := a.c.backOffRest(snap); wait > 0 {
 		return false, a.failed(kindOf(snap.NotBeforeReason), wait, nil)
 	}
 	if m := snap.Marked(); m != nil {

@@ -44,6 +44,8 @@ type connection struct {
 		nonce string
 		since time.Time
 	}
+	// backOff is the back-off that was last seen on the record, and since when.
+	backOff struct{ until, since time.Time }
 	// changed is closed and replaced whenever the view may have changed.
 	changed chan struct{}
 }
@@ -105,6 +107,21 @@ func (c *connection) markSince(nonce string, now time.Time) time.Time {
 		c.mark.nonce, c.mark.since = nonce, now
 	}
 	return c.mark.since
+}
+
+// backOffRest returns how long the record's back-off still holds: until its end
+// on the store's clock, or until this process has known it for as long as it was
+// to last.
+func (c *connection) backOffRest(snap Snapshot) time.Duration {
+	if snap.NotBefore.IsZero() {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.backOff.until.Equal(snap.NotBefore) {
+		c.backOff.until, c.backOff.since = snap.NotBefore, snap.ReadAt
+	}
+	return min(snap.Remaining(snap.NotBefore), snap.NotBeforeWait-time.Since(c.backOff.since))
 }
 
 func (c *connection) stopTimer() {

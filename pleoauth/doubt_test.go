@@ -74,6 +74,12 @@ func TestAStoreWhoseClockIsPutBackIsStillLearntFrom(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Second)
 		w.token(b, "default")
+		w.store.setSkew(-time.Hour - 2*time.Second) // to a moment before the last read
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		w.token(b, "default")
+		w.token(a, "default")
 		token, err := b.Token(t.Context(), "default")
 		require.NoError(t, err)
 		_, err = b.Refused(t.Context(), "default", token)

@@ -148,6 +148,9 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 
 // putBack restores a grant that the record lacks (W5).
 func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
+	if snap.Version == h.pair.version && snap.State == StateConnected {
+		return true, s.adoptStored(c, snap, subscription) // it is there after all
+	}
 	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
 		return false, s.adoptInstead(c, h.pair, snap, subscription)
 	}

@@ -11,10 +11,6 @@ import (
 // read again in the background: pub/sub loses messages.
 const negativeAge = 30 * time.Second
 
-// overtakes bounds by how much the store's clock may be earlier in a read that
-// another one overtook: more, and the clock has been put back.
-const overtakes = 2 * time.Second
-
 // current returns what is known of a connection, and reads it first where
 // nothing is, or where nothing good is known and a notice may have been missed.
 // A connected view is good although notices may have been missed: Pleo itself
@@ -150,7 +146,7 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 	now := c.view.Load()
 	switch {
 	case now == nil:
-	case now.run == next.run && next.storeNow.Before(now.storeNow) && now.storeNow.Sub(next.storeNow) < overtakes:
+	case now.pair == nil && now.run == next.run && next.before(now):
 		c.mu.Unlock()
 		return now, nil // two reads whose answers overtook each other
 	case now.outranks(snap):
@@ -159,7 +155,7 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 		return now, nil
 	case now.version == next.version:
 		same := *now
-		same.readAt, same.subscription, same.run, same.storeNow = next.readAt, next.subscription, next.run, next.storeNow
+		same.readAt, same.subscription, same.run = next.readAt, next.subscription, next.run
 		same.marked = next.marked
 		next = &same
 	}
@@ -181,6 +177,13 @@ func (v *view) outranks(snap Snapshot) bool {
 		return false
 	}
 	return compareOrder(v.seq, v.generation, snap.Seq, snap.Generation) > 0
+}
+
+// before reports whether v was true before other was, within one run of the
+// store: grants have an order, and each ends after it was stored.
+func (v *view) before(other *view) bool {
+	order := compareOrder(v.seq, v.generation, other.seq, other.generation)
+	return order < 0 || order == 0 && v.state == StateConnected && other.state != StateConnected
 }
 
 // putView replaces the view and sets the timer of the next refresh. c.mu is held.

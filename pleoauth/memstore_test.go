@@ -37,6 +37,8 @@ type memServer struct {
 	swapping func(next *pleoauth.Record) (unconditional bool)
 	// master, if set, names the Cluster's master that has a connection's record.
 	master func(name string) string
+	// swapped, if set, sees every change.
+	swapped func(name string, before, after pleoauth.Record)
 	// sameRun hides that another server has taken over.
 	sameRun bool
 	// skew is how far the server's clock is off.
@@ -96,6 +98,13 @@ func (m *memServer) spoil(swapping func(*pleoauth.Record) bool, sameRun bool) {
 	m.swapping, m.sameRun = swapping, sameRun
 }
 
+// watchSwaps has every change looked at.
+func (m *memServer) watchSwaps(swapped func(name string, before, after pleoauth.Record)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.swapped = swapped
+}
+
 // loseLocks forgets every lock.
 func (m *memServer) loseLocks() {
 	m.mu.Lock()
@@ -142,6 +151,8 @@ type memStore struct {
 	// step, if set, is called before and after each operation has happened at
 	// the server. An error is returned in place of the operation's result.
 	step func(op, when string) error
+	// locked and unlocked, if set, are told who has a connection's lock.
+	locked, unlocked func(name string)
 }
 
 func (m *memServer) client() *memStore {
@@ -234,6 +245,9 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		if o.Notice.Kind != "" {
 			s.server.publish(o.Notice)
 		}
+		if s.server.swapped != nil {
+			s.server.swapped(name, s.server.before[len(s.server.before)-1][name].Record, next)
+		}
 		snap = s.snapshot(name)
 		snap.Mark = kept // what the writer believes
 		return nil
@@ -249,6 +263,9 @@ func (s *memStore) Lock(ctx context.Context, name string, life time.Duration) (l
 		token := randomID()
 		s.server.locks[name] = memLockState{token, time.Now().Add(life)}
 		lock = &memLock{s, name, token}
+		if s.locked != nil {
+			s.locked(name)
+		}
 		return nil
 	})
 	return lock, err
@@ -275,6 +292,9 @@ func (l *memLock) Renew(ctx context.Context, life time.Duration) error {
 }
 
 func (l *memLock) Release(ctx context.Context) error {
+	if l.store.unlocked != nil {
+		l.store.unlocked(l.name)
+	}
 	return l.store.do(context.WithoutCancel(ctx), "release", func() error {
 		if l.holds() {
 			delete(l.store.server.locks, l.name)

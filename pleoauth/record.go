@@ -95,6 +95,10 @@ type Record struct {
 	// all replicas and outlives every flight.
 	Attempts  int
 	NotBefore time.Time
+	// NotBeforeWait is how long that was from then on. Each process counts it
+	// on its own clock, too: the store's may be put back, or be another
+	// machine's after a failover.
+	NotBeforeWait time.Duration
 	// NotBeforeReason says what is waited for until NotBefore: one of the
 	// error codes of this package, for callers that meet the wait.
 	NotBeforeReason string

@@ -31,6 +31,7 @@ const (
 	fieldMark            = "mark"
 	fieldAttempts        = "attempts"
 	fieldNotBefore       = "not_before"
+	fieldNotBeforeWait   = "not_before_wait"
 	fieldNotBeforeReason = "not_before_reason"
 	fieldFor401At        = "for_401_at"
 	fieldDue             = "due"
@@ -57,6 +58,7 @@ func EncodeRecord(r Record) map[string]string {
 	f.mark(fieldMark, r.Mark)
 	f.number(fieldAttempts, int64(r.Attempts))
 	f.time(fieldNotBefore, r.NotBefore)
+	f.number(fieldNotBeforeWait, r.NotBeforeWait.Milliseconds())
 	f.text(fieldNotBeforeReason, r.NotBeforeReason)
 	f.time(fieldFor401At, r.For401At)
 	f.time(fieldDue, r.Due)
@@ -89,6 +91,7 @@ func DecodeRecord(fields map[string]string) (Record, error) {
 		Mark:            d.mark(fieldMark),
 		Attempts:        int(d.number(fieldAttempts, strconv.IntSize)),
 		NotBefore:       d.time(fieldNotBefore),
+		NotBeforeWait:   time.Duration(d.number(fieldNotBeforeWait, 64)) * time.Millisecond,
 		NotBeforeReason: fields[fieldNotBeforeReason],
 		For401At:        d.time(fieldFor401At),
 		Due:             d.time(fieldDue),

@@ -20,7 +20,7 @@ func fullRecord() Record {
 			Nonce: "nonce", Version: "fedcba9876543210", Kind: MarkRefresh, Life: 15 * time.Second,
 			Attempt: 3, Replica: "pod-1", Time: at,
 		},
-		Attempts: 7, NotBefore: at.Add(time.Minute), NotBeforeReason: "refresh-failed",
+		Attempts: 7, NotBefore: at.Add(time.Minute), NotBeforeWait: time.Minute, NotBeforeReason: "refresh-failed",
 		For401At: at.Add(-time.Minute), Due: at.Add(30 * 24 * time.Hour),
 	}
 }

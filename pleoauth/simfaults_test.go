@@ -9,33 +9,35 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
+// longest is how long a pause, a cut or the time without a process lasts.
+const longest = 40 * time.Second
+
+// simSteps are the steps of the protocol before or after which a fault can
+// come: each exchange with the store and with Pleo.
 var simSteps = []string{
-	"lock before", "lock after", "pleo write", "read before", "read after", "dial before", "swap before", "swap after",
-	"pleo read", "renew before", "renew after", "publish before", "release before", "watch before", "watch after",
+	"lock before", "lock after", "read before", "read after", "dial before", "publish before", "publish after",
+	"swap before", "swap after", "pleo write", "pleo read", "renew before", "renew after", "release before", "release after",
+	"watch before", "watch after",
 }
+
+func (s *sim) length() time.Duration { return time.Duration(1 + s.rng.Int64N(int64(longest))) }
+func (s *sim) moment() time.Duration { return time.Duration(s.rng.Int64N(int64(s.window))) }
+func (s *sim) someone() *process     { return s.procs[s.rng.IntN(len(s.procs))] }
 
 // plan places the schedule's faults.
 func (s *sim) plan() {
 	for range 1 + s.rng.IntN(4) {
 		s.faults++
-		if s.rng.IntN(2) == 0 {
-			p := s.procs[s.rng.IntN(len(s.procs))]
-			at := simSteps[s.rng.IntN(len(simSteps))]
-			occurrence := 1 + s.rng.IntN(6)
-			what, length := s.rng.IntN(7), time.Duration(1+s.rng.Int64N(int64(50*time.Second)))
-			p.mu.Lock()
-			key := fmt.Sprintf("%s %d", at, p.ops[at]+occurrence)
-			p.faults[key] = func(p *process) { s.atStep(p, at, what, length) }
-			p.mu.Unlock()
-			s.say("planned for %c at %s: fault %d (%v)", 'A'+rune(p.number), key, what, length)
+		p, length := s.someone(), s.length()
+		if s.rng.IntN(3) > 0 {
+			at, what := simSteps[s.rng.IntN(len(simSteps))], s.rng.IntN(7)
+			key := p.at(at, 1+s.rng.IntN(6), func() { s.atStep(p, at, what, length) })
+			s.say("planned for %s at %s: fault %d (%v)", p, key, what, length)
 			continue
 		}
-		delay := time.Duration(s.rng.Int64N(int64(40 * time.Minute)))
-		what, length := s.rng.IntN(6), time.Duration(1+s.rng.Int64N(int64(50*time.Second)))
-		who := s.rng.IntN(len(s.procs))
-		p := s.procs[who]
+		delay, what := s.moment(), s.rng.IntN(7)
 		time.AfterFunc(delay, func() { s.atTime(p, what, length) })
-		s.say("planned in %v: event %d (%v) at %d", delay, what, length, who)
+		s.say("planned in %v: event %d (%v) at %s", delay, what, length, p)
 	}
 	for range s.rng.IntN(3) {
 		s.faults++
@@ -50,10 +52,10 @@ func (s *sim) atStep(p *process, at string, what int, length time.Duration) {
 	case 2, 3:
 		p.pause(length)
 	case 4:
-		s.say("the store fails over, without its last write")
-		s.store.failover(1 + int(length)%2)
+		s.failover(1 + int(length)%2)
 	case 5:
 		s.say("the store loses its locks")
+		s.note(func(l *ledger) { l.locks = true })
 		s.store.loseLocks()
 	case 6:
 		s.cut(p, length)
@@ -63,8 +65,7 @@ func (s *sim) atStep(p *process, at string, what int, length time.Duration) {
 func (s *sim) atTime(p *process, what int, length time.Duration) {
 	switch what {
 	case 0:
-		s.say("the store is emptied")
-		s.store.failover(-1)
+		s.failover(-1)
 	case 1:
 		s.cut(p, length)
 	case 2:
@@ -73,79 +74,123 @@ func (s *sim) atTime(p *process, what int, length time.Duration) {
 	case 3:
 		if int(length)%3 == 0 {
 			s.say("the grant is revoked at Pleo")
-			s.mu.Lock()
-			s.revoked = true
-			s.mu.Unlock()
-			s.pleo.Revoke(pleotest.Target{})
+			s.note(func(l *ledger) { l.revoked = true })
+			s.pleo.Revoke(pleotest.Target{Company: s.companyOf("default")})
 		}
 	case 4:
-		s.say("the store fails over, without its last two writes")
-		s.store.failover(2)
+		s.failover(2)
 	case 5:
 		p.pause(length)
+	case 6:
+		s.disconnect(p)
 	}
 }
 
+// failover makes another server take over, without the last writes, or with
+// nothing where writes is negative.
+func (s *sim) failover(writes int) {
+	s.say("the store fails over, without %d of its writes", writes)
+	s.note(func(l *ledger) { l.locks, l.forgot = true, true })
+	s.store.failover(writes)
+}
+
 func (s *sim) cut(p *process, length time.Duration) {
-	s.say("%c is cut off the store for %v", 'A'+rune(p.number), length)
+	s.say("%s is cut off the store for %v", p, length)
+	s.note(func(l *ledger) { l.locks = true })
 	p.store.setAway(true)
 	time.AfterFunc(length, func() { p.store.setAway(false) })
 }
 
 func (s *sim) reauthorise(p *process) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	begun, err := p.BeginAuthorisation(ctx, pleoauth.AuthorisationRequest{Connection: "default"})
 	if err != nil {
 		return
 	}
-	back, err := s.pleo.Approve(begun.URL, "")
+	back, err := s.pleo.Approve(begun.URL, s.companyOf("default"))
 	if err != nil {
 		return
 	}
-	if _, err = p.CompleteAuthorisation(ctx, callback(s.t, back, begun)); err == nil {
-		s.mu.Lock()
-		s.revoked = false
-		s.mu.Unlock()
-	}
-	if err != nil { // a code may have been exchanged, which may have ended the grant before
-		s.mu.Lock()
-		s.lostBy = append(s.lostBy, "consent")
-		s.mu.Unlock()
-	}
+	s.note(func(l *ledger) { l.consents++ })
+	_, err = p.CompleteAuthorisation(ctx, callback(s.t, back, begun))
+	s.note(func(l *ledger) {
+		if err == nil {
+			l.revoked, l.disconnected = false, false
+			return
+		}
+		l.failedConsent = true // a code may have been exchanged, which may have ended the grant before
+	})
 	s.say("authorised: %v", err)
 }
 
+func (s *sim) disconnect(p *process) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := p.Disconnect(ctx, "default")
+	s.say("%s disconnects: %v", p, err)
+	s.note(func(l *ledger) {
+		if err == nil {
+			l.disconnected = true
+		} else {
+			l.perhapsDisconnected = true // the answer may have been lost
+		}
+	})
+}
+
 func (s *sim) pleoFault() {
-	refresh := pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Skip: s.rng.IntN(4)}
+	refresh := pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Skip: s.rng.IntN(3)}
 	d := time.Duration(s.rng.Int64N(int64(20 * time.Second)))
-	loses := false
-	switch s.rng.IntN(10) {
+	switch s.rng.IntN(12) {
 	case 0:
 		refresh.Drop = pleotest.BeforeProcessing
 	case 1:
-		refresh.Drop, loses = pleotest.AfterProcessing, true
+		refresh.Drop = pleotest.AfterProcessing
 	case 2:
 		refresh.DelayAfter = d
 	case 3:
-		refresh.Status, refresh.Process, refresh.ProcessAfter, loses = 500, pleotest.ProcessedLater, d/3, true
+		refresh.Status, refresh.Process, refresh.ProcessAfter = 500, pleotest.ProcessedLater, s.cfgTimeout()/3
 	case 4:
 		refresh.Status = 503
 	case 5:
-		refresh.Status, refresh.Body, refresh.Process, loses = 200, "<html>", pleotest.ProcessedFirst, true
+		refresh.Status, refresh.Body, refresh.Process = 200, "<html>", pleotest.ProcessedFirst
 	case 6:
 		refresh.Status = 429
 	case 7:
-		refresh.Omit, loses = []string{"refresh_token"}, true
+		refresh.Omit = []string{"refresh_token"}
 	case 8:
 		refresh.DelayBefore = d / 3
 	case 9:
 		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: 1 + s.rng.IntN(3)})
 		refresh.Drop = pleotest.BeforeProcessing
-	}
-	if loses {
-		s.lostBy = append(s.lostBy, "answer")
+	case 10:
+		refresh.Drop = pleotest.MidBody
+	case 11:
+		refresh.Status, refresh.Times = 503, pleotest.Always // until faults end
 	}
 	s.say("Pleo: %+v", refresh)
 	s.pleo.Fault(refresh)
+}
+
+func (s *sim) cfgTimeout() time.Duration {
+	if s.cfg.RefreshTimeout > 0 {
+		return s.cfg.RefreshTimeout
+	}
+	return pleoauth.DefaultRefreshTimeout
+}
+
+// note changes what judgements have to know.
+func (s *sim) note(change func(*ledger)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.ledger)
+}
+
+// at places a fault at the n-th time from now that the process takes a step.
+func (p *process) at(step string, n int, fault func()) (key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key = fmt.Sprintf("%s %d", step, p.ops[step]+n)
+	p.faults[key] = fault
+	return key
 }

@@ -2,7 +2,6 @@ package pleoauth_test
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
@@ -13,24 +12,19 @@ import (
 func (s *sim) moreFaults() {
 	for range s.rng.IntN(3) {
 		s.faults++
-		delay := time.Duration(s.rng.Int64N(int64(40 * time.Minute)))
-		what, length := s.rng.IntN(9), time.Duration(1+s.rng.Int64N(int64(50*time.Second)))
-		p := s.procs[s.rng.IntN(len(s.procs))]
-		s.say("planned in %v: rare event %d (%v) at %c", delay, what, length, 'A'+rune(p.number))
+		delay, what, length, p := s.moment(), s.rng.IntN(9), s.length(), s.someone()
+		s.say("planned in %v: rare event %d (%v) at %s", delay, what, length, p)
 		time.AfterFunc(delay, func() { s.rare(p, what, length) })
 	}
 	for range s.rng.IntN(3) { // answers of the store that are lost after it has done what was asked
-		p := s.procs[s.rng.IntN(len(s.procs))]
-		at, n := simSteps[s.rng.IntN(len(simSteps))], 1+s.rng.IntN(12)
-		length := time.Duration(1 + s.rng.Int64N(int64(5*time.Second)))
-		p.mu.Lock()
-		key := at + " " + strconv.Itoa(p.ops[at]+n)
-		p.faults[key] = func(p *process) {
-			s.say("%c gets no answer to %s", 'A'+rune(p.number), at)
+		s.faults++
+		p, at, length := s.someone(), simSteps[s.rng.IntN(len(simSteps))], s.length()/8
+		p.at(at, 1+s.rng.IntN(8), func() {
+			s.say("%s gets no answer to %s", p, at)
+			s.note(func(l *ledger) { l.locks = true })
 			time.Sleep(length)
 			p.unheard.Store(true)
-		}
-		p.mu.Unlock()
+		})
 	}
 }
 
@@ -55,29 +49,30 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 	case 5:
 		s.say("notices come twice, and late")
 		s.store.repeat("default", length)
-	case 8:
-		s.say("the store is away for %v, and restarts without its last write", length)
-		for _, p := range s.living() {
-			s.cut(p, length)
-		}
-		time.AfterFunc(length/2, func() { s.store.failover(1) })
 	case 6:
 		s.say("all calls of the API are refused")
 		s.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
 	case 7:
 		s.say("tokens live for a moment")
 		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Set: map[string]any{"expires_in": int(length) % 3}, Times: 2})
+	case 8:
+		s.say("the store is away for %v, and restarts without its last write", length)
+		s.note(func(l *ledger) { l.locks, l.forgot = true, true })
+		for _, p := range s.living() {
+			s.cut(p, length)
+		}
+		time.AfterFunc(length/2, func() { s.store.failover(1) })
 	}
 }
 
 func (s *sim) badCode(p *process) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	begun, err := p.BeginAuthorisation(ctx, pleoauth.AuthorisationRequest{Connection: "default"})
 	if err != nil {
 		return
 	}
-	back, err := s.pleo.Approve(begun.URL, "")
+	back, err := s.pleo.Approve(begun.URL, s.companyOf("default"))
 	if err != nil {
 		return
 	}

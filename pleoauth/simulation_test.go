@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,17 +16,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
 var (
-	seeds     = flag.Int("seeds", 200, "how many schedules TestSimulatedSchedules plays")
+	seeds     = flag.Int("seeds", 2000, "how many schedules TestSimulatedSchedules plays")
 	firstSeed = flag.Int("seed", 0, "the first of them; with -seeds 1 and -v one schedule is played and told")
+	progress  = flag.Int("progress", 0, "after how many schedules to say how far it is; 0: never")
 )
 
 // TestSimulatedSchedules plays schedules of replicas, store and Pleo in virtual
 // time, each made from its seed: latencies, who calls when, and faults between
-// the steps of the protocol. When the faults have ended it judges what is left.
+// the steps of the protocol. It judges after every step, and once more when the
+// faults have ended.
 func TestSimulatedSchedules(t *testing.T) {
 	var tally simTally
 	var group sync.WaitGroup
@@ -38,21 +43,24 @@ func TestSimulatedSchedules(t *testing.T) {
 				}
 				seed := *firstSeed + i
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					tell := *seeds == 1
-					outcome := simulate(t, uint64(seed), tell, mutant{})
-					require.Empty(t, outcome.violation)
+					outcome := simulate(t, uint64(seed), *seeds == 1, mutant{})
+					require.Empty(t, outcome.violation, "play it again with -seeds 1 -seed %d -v", seed)
 					tally.add(outcome)
 				})
+				if *progress > 0 && (i+1)%*progress == 0 {
+					fmt.Println(tally.String())
+				}
 			}
 		})
 	}
 	group.Wait()
-	t.Log(tally.String())
+	fmt.Println(tally.String())
 }
 
 type simOutcome struct {
-	refreshes, replays, lost, faults int
-	violation                        string
+	refreshes, replays, faults int
+	lost                       int // with a process, or with an answer
+	violation                  string
 }
 
 type simTally struct {
@@ -72,56 +80,90 @@ func (s *simTally) add(o simOutcome) {
 }
 
 func (s *simTally) String() string {
-	return fmt.Sprintf("%d schedules, %d faults, %d refreshes: %d replays, %d grants lost with a process or an answer",
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%d schedules, %d faults, %d refreshes: %d replays, %d grants lost with a process or an answer, all others in use",
 		s.schedules, s.faults, s.refreshes, s.replays, s.lost)
 }
 
 // sim is one schedule.
 type sim struct {
 	*world
-	t       *testing.T
-	seed    uint64
-	mutant  mutant
-	bad     string // the first violation
-	rng     *rand.Rand
-	tell    bool
-	began   time.Time
-	mu      sync.Mutex
-	procs   []*process
-	faults  int
-	lostBy  []string // what may have cost the grant: physics, not the protocol
-	revoked bool
-	over    atomic.Bool
+	t      *testing.T
+	seed   uint64
+	mutant mutant
+	rng    *rand.Rand
+	tell   bool
+	began  time.Time
+	disk   string        // where processes have their disks
+	window time.Duration // faults begin in it
+	names  []string      // the connections
+	opener *pleoauth.Keyring
+
+	mu     sync.Mutex
+	bad    string // the first violation
+	procs  []*process
+	faults int
+	// What judgements have to know, see simjudge_test.go.
+	ledger ledger
+	calm   atomic.Bool // no further fault begins
+	over   atomic.Bool
 }
 
 func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcome) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now()}
-		options := []pleotest.Option{pleotest.WithAccessTokenLife([]time.Duration{15 * time.Minute, time.Minute, 20 * time.Second}[s.rng.IntN(3)])}
-		if s.rng.IntN(2) == 0 {
-			options = append(options, pleotest.WithSecondConsentReplacing())
-		}
-		s.world = newWorld(t, options...)
-		s.store.single = s.rng.IntN(2) == 0
-		if s.rng.IntN(4) == 0 {
-			s.cfg.RefreshTimeout = 2 * time.Second
-		}
-		for range 2 + s.rng.IntN(2) {
-			s.start(nil)
-		}
-		s.authorise(s.procs[0].replica, "default", "")
-		for _, p := range s.procs {
-			s.token(p.replica, "default")
-		}
-		s.store.spoil(m.swap, m.sameRun)
-		synctest.Wait()
+		s := newSim(t, seed, tell, m)
 		s.plan()
 		s.moreFaults()
 		s.run()
 		outcome = s.judge()
 		s.over.Store(true)
+		_ = os.RemoveAll(s.disk)
 	})
 	return outcome
+}
+
+// newSim starts the replicas and connects the connections, all without faults.
+func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
+	s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now()}
+	s.disk = filepath.Join(os.TempDir(), fmt.Sprintf("pleo-simulation-%d", os.Getpid()), fmt.Sprint(seed))
+	s.window = 90 * time.Second
+	var options []pleotest.Option
+	if s.ledger.sameFamily = s.rng.IntN(2) == 0; s.ledger.sameFamily {
+		options = append(options, pleotest.WithSecondConsentReplacing())
+	}
+	life := []time.Duration{20 * time.Second, 30 * time.Second, time.Minute}[s.rng.IntN(3)]
+	s.world = newWorld(t, append(options, pleotest.WithAccessTokenLife(life))...)
+	s.store.single = s.rng.IntN(2) == 0
+	if s.rng.IntN(2) == 0 {
+		s.cfg.RefreshTimeout, s.window = 2*time.Second, 45*time.Second
+	}
+	s.names = []string{"default"}
+	if s.rng.IntN(8) == 0 {
+		s.names = append(s.names, "other")
+	}
+	var err error
+	s.opener, err = pleoauth.NewKeyring(s.key)
+	require.NoError(t, err)
+	s.ledger.init()
+	for range 2 + s.rng.IntN(2) {
+		s.start(nil)
+	}
+	for _, name := range s.names {
+		s.authorise(s.procs[0].replica, name, s.companyOf(name))
+		for _, p := range s.procs {
+			s.token(p.replica, name)
+		}
+	}
+	s.store.spoil(m.swap, m.sameRun)
+	synctest.Wait()
+	s.store.watchSwaps(s.swapped)
+	return s
+}
+
+// companyOf returns the company that a connection belongs to.
+func (s *sim) companyOf(name string) string {
+	return pleotest.Companies()[slices.Index(s.names, name)].Name
 }
 
 func (s *sim) say(format string, args ...any) {
@@ -130,27 +172,30 @@ func (s *sim) say(format string, args ...any) {
 	}
 }
 
-// run has every living process called now and then, until long after the last
-// fault.
+// run has every living process called now and then, until all faults are over
+// and have had their time; then it sees that a refresh is still possible.
 func (s *sim) run() {
-	end := time.Now().Add(time.Hour)
-	for time.Now().Before(end) {
+	time.AfterFunc(s.window, func() { s.calm.Store(true) })
+	end := time.Now().Add(s.window + longest)
+	for time.Now().Before(end) && !s.replayed() {
 		s.call()
-		time.Sleep(time.Duration(1 + s.rng.Int64N(int64(40*time.Second))))
-		if s.replayed() {
-			return
-		}
+		time.Sleep(time.Duration(1 + s.rng.Int64N(int64(8*time.Second))))
 	}
 	s.pleo.ClearFaults()
 	for _, p := range s.living() {
 		p.store.setAway(false)
 	}
-	for range 60 { // faults have ended: a fair schedule
-		s.call()
-		time.Sleep(5 * time.Second)
+	for range 16 { // faults have ended: a fair schedule
 		if s.replayed() {
 			return
 		}
+		s.call()
+		time.Sleep(5 * time.Second)
+	}
+	time.Sleep(time.Minute) // every token has expired
+	for range 4 {
+		s.call()
+		time.Sleep(5 * time.Second)
 	}
 }
 
@@ -162,13 +207,19 @@ func (s *sim) living() []*process {
 
 func (s *sim) call() {
 	for _, p := range s.living() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		go func() {
-			defer cancel()
-			token, err := p.Token(ctx, "default")
-			if err == nil && !s.lives(token) { // as the API would find
-				_, _ = p.Refused(ctx, "default", token)
-			}
-		}()
+		for _, name := range s.names {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			go func() {
+				defer cancel()
+				token, err := p.Token(ctx, name)
+				if err != nil {
+					return
+				}
+				s.judgeToken(name, token)
+				if !s.lives(token) { // as the API would find
+					_, _ = p.Refused(ctx, name, token)
+				}
+			}()
+		}
 	}
 }

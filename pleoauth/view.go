@@ -39,10 +39,8 @@ type view struct {
 	// readAt is when the record was read, subscription the source's then.
 	readAt       time.Time
 	subscription uint64
-	// run and storeNow are the store's when the record was read: they order
-	// reads whose answers overtake each other.
-	run      string
-	storeNow time.Time
+	// run is the store's when the record was read.
+	run string
 	// marked is set while a mark stands on the record.
 	marked bool
 	// refused is set once Pleo has refused the token and said that it is dead.
@@ -83,7 +81,7 @@ func (s *Source) viewOf(snap Snapshot, g Grant, subscription uint64) *view {
 		})
 	}
 	v.marked = snap.Marked() != nil
-	v.readAt, v.subscription, v.run, v.storeNow = snap.ReadAt, subscription, snap.Run, snap.Now
+	v.readAt, v.subscription, v.run = snap.ReadAt, subscription, snap.Run
 	return v
 }
 

@@ -68,7 +68,7 @@ func (p stored) into(s Snapshot) Record {
 	r.State, r.Reason = StateConnected, ""
 	r.Sealed, r.Subject = p.sealed, p.subject
 	r.Obtained, r.Expires = obtained, obtained.Add(p.grant.ExpiresIn)
-	r.Attempts, r.NotBefore, r.NotBeforeReason = 0, time.Time{}, ""
+	r.Attempts, r.NotBefore, r.NotBeforeWait, r.NotBeforeReason = 0, time.Time{}, 0, ""
 	r.For401At = time.Time{}
 	if p.for401 {
 		r.For401At = obtained
@@ -107,7 +107,7 @@ type backOff struct {
 
 func (b backOff) into(r Record, s Snapshot) Record {
 	r.Attempts++
-	r.NotBefore = s.Clock().Add(b.wait)
+	r.NotBefore, r.NotBeforeWait = s.Clock().Add(b.wait), b.wait
 	r.NotBeforeReason = b.reason
 	return r
 }
@@ -232,7 +232,7 @@ func writeNote(version string, b backOff) write {
 func wiped(r Record) Record {
 	r.Sealed, r.Mark = nil, nil
 	r.Expires, r.For401At, r.NotBefore, r.Due = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	r.Attempts, r.NotBeforeReason = 0, ""
+	r.Attempts, r.NotBeforeWait, r.NotBeforeReason = 0, 0, ""
 	return r
 }
 
