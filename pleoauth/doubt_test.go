@@ -164,7 +164,7 @@ func TestOfTwoSpilledPairsTheLaterOneIsStored(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), first, 0o600))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "5"+filepath.Base(files[0])), second, 0o600))
 			c := w.replicaOn(dir)
-			time.Sleep(30 * time.Second)
+			time.Sleep(10 * time.Second)
 			require.Equal(t, latest.Version(), w.store.record("default").Version, name)
 			c.stop()
 			w.store.put("default", record)

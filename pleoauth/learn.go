@@ -141,6 +141,9 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 		}
 	}
 	next := s.viewOf(snap, g, subscription)
+	if m := snap.Marked(); m != nil {
+		c.markSince(m.Nonce, time.Now()) // its life counts from here, whoever comes to wait for it
+	}
 
 	c.mu.Lock()
 	now := c.view.Load()
@@ -157,6 +160,11 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 		same := *now
 		same.readAt, same.subscription, same.run = next.readAt, next.subscription, next.run
 		same.marked = next.marked
+		if same.generation != next.generation && same.pair != nil { // the record had gone further when it was stored
+			p := *same.pair
+			p.generation = next.generation
+			same.generation, same.pair = next.generation, &p
+		}
 		next = &same
 	}
 	s.putView(c, next)

@@ -194,7 +194,7 @@ func writeAuthorise(p stored) write {
 			return s.Record, errRefused
 		}
 		next := *p.pair
-		next.generation = s.Generation + 1
+		next.generation = max(next.generation, s.Generation+1) // neither restarts, even in a store that was emptied
 		p.pair = &next
 		return p.into(s), nil
 	}
