@@ -30,7 +30,7 @@ func (s *sim) plan() {
 		s.faults++
 		p, length := s.someone(), s.length()
 		if s.rng.IntN(3) > 0 {
-			at, what := simSteps[s.rng.IntN(len(simSteps))], s.rng.IntN(7)
+			at, what := simSteps[s.rng.IntN(len(simSteps))], s.rng.IntN(8)
 			key := p.at(at, 1+s.rng.IntN(6), func() { s.atStep(p, at, what, length) })
 			s.say("planned for %s at %s: fault %d (%v)", p, key, what, length)
 			continue
@@ -59,6 +59,9 @@ func (s *sim) atStep(p *process, at string, what int, length time.Duration) {
 		s.store.loseLocks()
 	case 6:
 		s.cut(p, length)
+	case 7:
+		s.cut(p, length)
+		time.AfterFunc(length/2, func() { p.kill("while it is cut off", length) })
 	}
 }
 
@@ -149,7 +152,7 @@ func (s *sim) pleoFault() {
 	case 2:
 		refresh.DelayAfter = d
 	case 3:
-		refresh.Status, refresh.Process, refresh.ProcessAfter = 500, pleotest.ProcessedLater, s.cfgTimeout()/3
+		refresh.Status, refresh.Process, refresh.ProcessAfter = 500, pleotest.ProcessedLater, min(d/3, s.processing())
 	case 4:
 		refresh.Status = 503
 	case 5:
@@ -159,7 +162,7 @@ func (s *sim) pleoFault() {
 	case 7:
 		refresh.Omit = []string{"refresh_token"}
 	case 8:
-		refresh.DelayBefore = d / 3
+		refresh.DelayBefore = min(d/3, s.processing())
 	case 9:
 		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: 1 + s.rng.IntN(3)})
 		refresh.Drop = pleotest.BeforeProcessing
@@ -172,11 +175,12 @@ func (s *sim) pleoFault() {
 	s.pleo.Fault(refresh)
 }
 
-func (s *sim) cfgTimeout() time.Duration {
-	if s.cfg.RefreshTimeout > 0 {
-		return s.cfg.RefreshTimeout
-	}
-	return pleoauth.DefaultRefreshTimeout
+// processing is how long Pleo may work on a request at the most: what is later
+// than a mark lives, counted from the latest moment that the token may leave, no
+// protocol can exclude.
+func (s *sim) processing() time.Duration {
+	timeout := s.cfg.WithDefaults().RefreshTimeout
+	return timeout + 5*time.Second - timeout/2 - 100*time.Millisecond
 }
 
 // note changes what judgements have to know.

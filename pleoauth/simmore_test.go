@@ -12,7 +12,7 @@ import (
 func (s *sim) moreFaults() {
 	for range s.rng.IntN(3) {
 		s.faults++
-		delay, what, length, p := s.moment(), s.rng.IntN(9), s.length(), s.someone()
+		delay, what, length, p := s.moment(), s.rng.IntN(11), s.length(), s.someone()
 		s.say("planned in %v: rare event %d (%v) at %s", delay, what, length, p)
 		time.AfterFunc(delay, func() { s.rare(p, what, length) })
 	}
@@ -62,7 +62,29 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 			s.cut(p, length)
 		}
 		time.AfterFunc(length/2, func() { s.store.failover(1) })
+	case 9:
+		s.say("a user authorises while the next refresh hangs")
+		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, DelayBefore: min(length/4, s.processing())}, func() { s.reauthorise(p) })
+	case 10:
+		s.say("two users authorise, and the first one's grant cannot be stored")
+		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, DelayAfter: time.Second}, func() {
+			s.cut(p, longest)
+			s.reauthorise(s.living()[0])
+		})
+		s.reauthorise(p)
 	}
+}
+
+// when has something happen as soon as a request meets a fault.
+func (s *sim) when(f pleotest.Fault, then func()) {
+	active := s.pleo.Fault(f)
+	go func() {
+		select {
+		case <-active.Reached():
+			then()
+		case <-time.After(2 * s.window):
+		}
+	}()
 }
 
 func (s *sim) badCode(p *process) {

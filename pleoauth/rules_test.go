@@ -1,0 +1,206 @@
+package pleoauth_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A change takes rules of the protocol out of the code: in the file, old becomes
+// new, in which without("…") is true while that rule is taken out.
+type change struct{ file, old, new string }
+
+// rules are those that the protocol cannot do without, each with a schedule that
+// has caught its absence; if that does not any more, others are tried.
+var rules = map[string]int{
+	"a mark before the token leaves":                        0,
+	"the record is read again before it is acted on":        0,
+	"a mark is written under the lock, and over no other":   0,
+	"a condition on the save":                               0,
+	"a version, not a count, tells grants apart":            0,
+	"an ambiguous refresh is asked about, never sent again": 0,
+	"'active' is believed only once the mark is over":       0,
+	"a mark's life counts on one's own clock":               0,
+	"the token leaves only while the mark is fresh":         0,
+	"the answer is read however late it comes":              0,
+	"a condition on the end of a grant":                     0,
+	"a pair that the store does not take is held":           0,
+	"a held pair is on disk":                                0,
+	"the disk is read at the start":                         0,
+	"a grant that the record lacks is restored":             0,
+	"a restored grant comes with an unknown mark":           0,
+	"an older record is not adopted":                        0,
+	"a store in a new run may have forgotten":               0,
+	"what it may have forgotten is waited out":              0,
+	"an answer without a refresh token leaves a doubt":      0,
+	"the later consent wins":                                0,
+	"an exchange waits for a mark":                          0,
+	"a failed exchange leaves the doubt that it found":      0,
+	"a disconnect leaves a tombstone":                       0,
+	"the order of grants never restarts":                    0,
+	"the lock is renewed":                                   0,
+}
+
+var changes = []change{
+	{"writes.go", "		r.Mark = &m\n		r.Due = earlier(", `		r.Mark = &m
+		if without("a mark before the token leaves") && m.Kind == MarkRefresh {
+			r.Mark = nil
+		}
+		r.Due = earlier(`},
+	{"attempt.go", "	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)", `	lock := a.lock.Lock
+	if without("a mark is written under the lock, and over no other") {
+		lock = nil
+	}
+	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), lock)`},
+	{"attempt.go", "	case marked.Marked() == nil || marked.Marked().Nonce != m.Nonce:", `	case !without("a mark before the token leaves") && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce):`},
+	{"attempt.go", "	if snap.Version != a.f.goal || snap.State != StateConnected {", `	if snap.State != StateConnected || snap.Version != a.f.goal && !without("the record is read again before it is acted on") {`},
+	{"attempt.go", "	a.f.at(ErrRefreshFailed)\n	ctx, cancel", `	if v := a.c.view.Load(); v != nil && v.pair != nil && without("the record is read again before it is acted on") {
+		g = v.pair.grant
+	}
+	a.f.at(ErrRefreshFailed)
+	ctx, cancel`},
+	{"writes.go", "standing != nil && standing.Nonce != settled:", `standing != nil && standing.Nonce != settled && !without("a mark is written under the lock, and over no other"):`},
+	{"writes.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		return p.into(s), nil", `		case without("a condition on the save"):
+		case s.Version != version && !(without("a version, not a count, tells grants apart") && s.Generation == p.generation-1), s.State != StateConnected:
+			return s.Record, errRefused
+		}
+		return p.into(s), nil`},
+	{"writes.go", "		p.pair = &next\n", `		if without("a version, not a count, tells grants apart") || without("the order of grants never restarts") {
+			next.generation = 1
+		}
+		p.pair = &next
+`},
+	{"settle.go", "	active, err := a.refreshTokenLives(snap, g)\n	if err != nil {\n		b :=", `	active, err := a.refreshTokenLives(snap, g)
+	if without("an ambiguous refresh is asked about, never sent again") {
+		active, err = true, nil
+	}
+	if err != nil {
+		b :=`},
+	{"settle.go", "	if !over {", `	if !over && !without("'active' is believed only once the mark is over") {`},
+	{"settle.go", "	since := a.c.markSince(m.Nonce, time.Now())", `	since := a.c.markSince(m.Nonce, time.Now())
+	if without("a mark's life counts on one's own clock") {
+		since = time.Now().Add(m.Time.Sub(snap.Clock()))
+	}`},
+	{"settle.go", "	rest := m.Life - time.Since(since)", `	rest := m.Life - time.Since(since)
+	if m.Kind == MarkUnknown && without("what it may have forgotten is waited out") {
+		rest = 0
+	}`},
+	{"tokenconn.go", "if now := time.Now(); !now.Before(*deadline) ||", `if now := time.Now(); !without("the token leaves only while the mark is fresh") && !now.Before(*deadline) || !without("the token leaves only while the mark is fresh") &&`},
+	{"tokenconn.go", "	go cancelAfterTicks(cancel, readTicks, stopTicks)", `	ticks := readTicks
+	if without("the answer is read however late it comes") {
+		ticks = 3
+	}
+	go cancelAfterTicks(cancel, ticks, stopTicks)`},
+	{"writes.go", "		if r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown {", `		if !without("a condition on the end of a grant") && (r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown) {`},
+	{"held.go", "	s.unsavedPair(c, h)\n	c.mu.Lock()", `	if without("a pair that the store does not take is held") {
+		return
+	}
+	s.unsavedPair(c, h)
+	c.mu.Lock()`},
+	{"held.go", "	if err := s.spill.write(s, c.name, h.pair); err != nil {", `	if without("a held pair is on disk") {
+	} else if err := s.spill.write(s, c.name, h.pair); err != nil {`},
+	{"spill.go", `	if s.spill.dir == "" {`, `	if s.spill.dir == "" || without("the disk is read at the start") {`},
+	{"held.go", "	if snap.Version == h.pair.version && snap.State == StateConnected {", `	if without("a grant that the record lacks is restored") {
+		return false, s.adoptInstead(c, h.pair, snap, subscription)
+	}
+	if snap.Version == h.pair.version && snap.State == StateConnected {`},
+	{"held.go", "	if h.unanswered || h.pair.grant.NoRefreshToken {", `	if h.unanswered && !without("a restored grant comes with an unknown mark") ||
+		h.pair.grant.NoRefreshToken && !without("an answer without a refresh token leaves a doubt") {`},
+	{"learn.go", "	case now.outranks(snap):", `	case now.outranks(snap) && !without("an older record is not adopted"):`},
+	{"attempt.go", "	if v := a.c.view.Load(); v.outranks(snap) {", `	if v := a.c.view.Load(); v.outranks(snap) && !without("an older record is not adopted") {`},
+	{"writes.go", "		if r.State == StateConnected && r.Epoch != s.Run {", `		if r.State == StateConnected && r.Epoch != s.Run && !without("a store in a new run may have forgotten") {`},
+	{"writes.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
+	{"exchange.go", "markSince(m.Nonce, time.Now())); rest > 0 {", `markSince(m.Nonce, time.Now())); rest > 0 && !without("an exchange waits for a mark") {`},
+	{"exchange.go", `			if over != "" { // what`, `			if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
+	{"writes.go", `		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`, `		if without("a disconnect leaves a tombstone") {
+			return Record{}, nil
+		}
+		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
+	{"heldlock.go", "		err := h.Renew(ctx, h.source.times().lock)", `		var err error
+		if !without("the lock is renewed") {
+			err = h.Renew(ctx, h.source.times().lock)
+		}`},
+}
+
+// TestTheSimulationCatchesEveryRuleThatIsTakenOut builds the package with a
+// switch at every rule, and plays schedules with one rule taken out at a time.
+func TestTheSimulationCatchesEveryRuleThatIsTakenOut(t *testing.T) {
+	program := buildWithSwitches(t)
+	play := func(without string, seed, seeds int) (caught string) {
+		cmd := exec.CommandContext(t.Context(), program, "-test.run", "^TestSimulatedSchedules$", "-seed", strconv.Itoa(seed), "-seeds", strconv.Itoa(seeds))
+		cmd.Env = append(os.Environ(), "PLEOAUTH_WITHOUT="+without)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return ""
+		}
+		violation := regexp.MustCompile(`seed=\d+|Should be empty, but was .*`).FindAllString(string(out), 2)
+		require.Len(t, violation, 2, "%s", out)
+		return strings.Join(violation, ": ")
+	}
+	require.Empty(t, play("nothing", 0, 100))
+	for rule, seed := range rules {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			caught := play(rule, seed, 1)
+			if caught == "" {
+				caught = play(rule, 0, mutantLimit)
+			}
+			require.NotEmpty(t, caught, "%d schedules have not missed it", mutantLimit)
+			t.Log(caught)
+		})
+	}
+}
+
+// buildWithSwitches builds this package's tests with all changes in them.
+func buildWithSwitches(t *testing.T) (program string) {
+	t.Helper()
+	dir := t.TempDir()
+	here, err := filepath.Abs(".")
+	require.NoError(t, err)
+	texts := map[string]string{"without.go": `package pleoauth
+
+import "os"
+
+var takenOut = os.Getenv("PLEOAUTH_WITHOUT")
+
+func without(rule string) bool { return takenOut == rule }
+`}
+	named := map[string]bool{}
+	for _, c := range changes {
+		if texts[c.file] == "" {
+			text, err := os.ReadFile(c.file)
+			require.NoError(t, err)
+			texts[c.file] = string(text)
+		}
+		require.Equal(t, 1, strings.Count(texts[c.file], c.old), "in %s: %s", c.file, c.old)
+		texts[c.file] = strings.Replace(texts[c.file], c.old, c.new, 1)
+		for _, call := range regexp.MustCompile(`without\("(.*?)"\)`).FindAllStringSubmatch(c.new, -1) {
+			require.Contains(t, rules, call[1])
+			named[call[1]] = true
+		}
+	}
+	require.Len(t, named, len(rules), "each rule has a change")
+
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for name, text := range texts {
+		changed := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(changed, []byte(text), 0o600))
+		overlay.Replace[filepath.Join(here, name)] = changed
+	}
+	list, err := json.Marshal(overlay)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), list, 0o600))
+	program = filepath.Join(dir, "without.test")
+	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", program, "-overlay", filepath.Join(dir, "overlay.json"), ".")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, fmt.Sprintf("%s", out))
+	return program
+}
