@@ -23,7 +23,7 @@ type Sentinel struct {
 func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 	t.Helper()
 	s := &Sentinel{Master: Start(t, options...)}
-	s.Replica = Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.Master.Port())))...)
+	s.Replica = s.Master.StartReplica(t, options...)
 	for range 3 {
 		s.Sentinels = append(s.Sentinels, Start(t, WithSentinel(), WithConfig(
 			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.Port()),
@@ -46,15 +46,10 @@ func (s *Sentinel) Addrs() []string {
 	return addrs
 }
 
-// wait waits until the replica is in step and all Sentinels know all.
+// wait waits until all Sentinels know all.
 func (s *Sentinel) wait() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if err := waitUntil(ctx, s.Replica, func(c *redis.Client) bool {
-		return strings.Contains(c.Info(ctx, "replication").Val(), "master_link_status:up")
-	}); err != nil {
-		return err
-	}
 	for _, sentinel := range s.Sentinels {
 		if err := waitUntil(ctx, sentinel, func(c *redis.Client) bool {
 			info := c.Info(ctx, "sentinel").Val()

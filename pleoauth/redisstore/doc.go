@@ -3,9 +3,12 @@
 //
 // A record is a hash without a time to live; lock, due index and list of names
 // are beside it in the same Cluster slot, and Lua scripts read and swap them in
-// one step, on the master, together with the run id of the server that did it.
-// A server that comes back with another run id may have forgotten what it had
-// answered, and so no swap on what was read before succeeds.
+// one step, on the master, together with the run of the server that did it: its
+// run id and its replication id. A server that comes back with another run id,
+// or was promoted and so has another replication id, may have forgotten what
+// had been answered, and so no swap on what was read before succeeds. (A master
+// also takes another replication id with its first replica, and an hour after
+// its last one: that costs one needless look at each record.)
 //
 // Redis must keep what it is given: appendonly on, and maxmemory-policy
 // noeviction.

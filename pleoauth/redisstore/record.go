@@ -67,7 +67,7 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 	if err != nil {
 		return pleoauth.Snapshot{}, fmt.Errorf("redis: swap: %w", err)
 	}
-	if len(answer) != 4 {
+	if len(answer) != 5 {
 		return pleoauth.Snapshot{}, fmt.Errorf("%w: swap", errAnswer)
 	}
 	switch answer[0] {
