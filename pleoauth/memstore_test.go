@@ -39,6 +39,8 @@ type memServer struct {
 	sameRun bool
 	// skew is how far the server's clock is off.
 	skew time.Duration
+	// lagging says that replicas confirm nothing.
+	lagging bool
 	// single says that the server is one process at one address, which refuses
 	// connections while it is away.
 	single bool
@@ -231,6 +233,9 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		}
 		snap = s.snapshot(name)
 		snap.Mark = kept // what the writer believes
+		if o.ReplicaWait > 0 && s.server.lagging {
+			return pleoauth.ErrNotReplicated
+		}
 		return nil
 	})
 	return snap, err

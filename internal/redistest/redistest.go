@@ -127,7 +127,8 @@ func (s *Server) start() error {
 	if _, err := os.Stat(conf); err != nil || !s.sentinel || s.exited == nil {
 		lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
 		if !s.sentinel {
-			lines = append(lines, `save ""`)
+			// A replica need not wait for others to come.
+			lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
 		}
 		lines = append(lines, s.config...)
 		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

@@ -23,7 +23,7 @@ package redisstore
 // [LeastClusterACL].
 const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +
 	" +ping +info +time +eval +evalsha" + // every exchange
-	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore" + // records, index, names
+	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore +wait" + // records, index, names
 	" +msetnx +pexpire +getrange +mget +get" + // locks
 	" +set +getdel" + // flows
 	" +publish +subscribe +unsubscribe" // notices
