@@ -168,6 +168,7 @@ func TestDefaultsAreTheCodes(t *testing.T) {
 
 func TestACLIsTheStores(t *testing.T) {
 	require.Equal(t, redisstore.LeastACL, strings.Join(strings.Fields(commented(t, "acl: LeastACL")), " "))
+	require.Equal(t, redisstore.LeastSentinelACL, strings.Join(strings.Fields(commented(t, "acl: LeastSentinelACL")), " "))
 	require.Contains(t, read(t, "configuration.md"), "`"+redisstore.LeastClusterACL+"`")
 }
 

@@ -51,6 +51,8 @@ type Server struct {
 	config   []string
 	sentinel bool
 	port     int
+	tls      bool
+	tlsPort  int
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
@@ -81,7 +83,7 @@ func New(dir string, options ...Option) (*Server, error) {
 	var err error
 	// Another process may take the port between the choice and the start.
 	for range 10 {
-		if s.port, err = freePort(); err != nil {
+		if err = s.choosePorts(); err != nil {
 			return nil, err
 		}
 		if err = s.start(); err == nil {
@@ -89,6 +91,13 @@ func New(dir string, options ...Option) (*Server, error) {
 		}
 	}
 	return nil, err
+}
+
+func (s *Server) choosePorts() (err error) {
+	if s.port, err = freePort(); err == nil && s.tls {
+		s.tlsPort, err = freePort()
+	}
+	return err
 }
 
 func freePort() (int, error) {
@@ -129,6 +138,9 @@ func (s *Server) start() error {
 		if !s.sentinel {
 			// A replica need not wait for others to come.
 			lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
+		}
+		if s.tls {
+			lines = append(lines, fmt.Sprintf("tls-port %d", s.tlsPort))
 		}
 		lines = append(lines, s.config...)
 		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

@@ -22,14 +22,20 @@ type Sentinel struct {
 // gone. The options are for master and replica.
 func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 	t.Helper()
+	return StartSentinelWith(t, nil, options...)
+}
+
+// StartSentinelWith is StartSentinel with options for the Sentinels, too.
+func StartSentinelWith(t testing.TB, sentinels []Option, options ...Option) *Sentinel {
+	t.Helper()
 	s := &Sentinel{Master: Start(t, options...)}
 	s.Replica = s.Master.StartReplica(t, options...)
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, Start(t, WithSentinel(), WithConfig(
+		s.Sentinels = append(s.Sentinels, Start(t, append(sentinels, WithSentinel(), WithConfig(
 			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.Port()),
 			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
 			fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
-		)))
+		))...))
 	}
 	if err := s.wait(); err != nil {
 		t.Fatalf("redistest: sentinel: %v", err)

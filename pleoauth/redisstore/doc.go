@@ -30,3 +30,8 @@ const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +
 
 // LeastClusterACL is what a Cluster needs beyond [LeastACL].
 const LeastClusterACL = "+cluster|slots"
+
+// LeastSentinelACL are the rules of a user at the Sentinels, who may find out
+// which server is the master and hear when another one is.
+const LeastSentinelACL = "resetchannels &+switch-master &+replica-reconf-done -@all" +
+	" +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels"
