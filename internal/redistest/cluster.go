@@ -24,12 +24,19 @@ func StartCluster(t testing.TB, n int, options ...Option) *Cluster {
 	c := &Cluster{}
 	options = append(options, WithConfig("cluster-enabled yes", "cluster-node-timeout 5000"))
 	for range n {
-		c.Nodes = append(c.Nodes, Start(t, options...))
+		c.Nodes = append(c.Nodes, Start(t, append(options, clusterOverTLS)...))
 	}
 	if err := c.join(); err != nil {
 		t.Fatalf("redistest: cluster: %v", err)
 	}
 	return c
+}
+
+// clusterOverTLS makes nodes that speak TLS tell their clients the TLS ports.
+func clusterOverTLS(s *Server) {
+	if s.tls {
+		WithConfig("tls-cluster yes")(s)
+	}
 }
 
 // Addrs returns the nodes' addresses.
@@ -55,7 +62,7 @@ func (c *Cluster) join() error {
 		if err := client.Do(ctx, "cluster", "set-config-epoch", i+1).Err(); err != nil {
 			return err
 		}
-		if err := client.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(c.Nodes[0].Port())).Err(); err != nil {
+		if err := client.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(c.Nodes[0].peerPort())).Err(); err != nil {
 			return err
 		}
 	}
@@ -158,7 +165,7 @@ func (c *Cluster) replicate(replica, master *Server) error {
 	if err != nil {
 		return err
 	}
-	if err := mine.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(master.Port())).Err(); err != nil {
+	if err := mine.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(master.peerPort())).Err(); err != nil {
 		return err
 	}
 	// A node can replicate only what gossip has told it of.

@@ -10,10 +10,10 @@ import (
 )
 
 // StartReplica starts a replica of the server, waits until it is in step, and
-// stops it when the test ends.
+// stops it when the test ends. A server that speaks TLS needs one that does, too.
 func (s *Server) StartReplica(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	replica := Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.Port())))...)
+	replica := Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.peerPort())))...)
 	if err := replica.waitInStep(s); err != nil {
 		t.Fatalf("redistest: replica: %v", err)
 	}
@@ -29,7 +29,7 @@ func (s *Server) Promote(t testing.TB) {
 // Demote makes the server a replica of another and waits until it is in step.
 func (s *Server) Demote(t testing.TB, master *Server) {
 	t.Helper()
-	s.command(t, "replicaof", "127.0.0.1", fmt.Sprint(master.Port()))
+	s.command(t, "replicaof", "127.0.0.1", fmt.Sprint(master.peerPort()))
 	if err := s.waitInStep(master); err != nil {
 		t.Fatalf("redistest: replica: %v", err)
 	}
@@ -55,6 +55,6 @@ func (s *Server) waitInStep(master *Server) error {
 		return err
 	}
 	return waitUntil(ctx, master, func(c *redis.Client) bool {
-		return strings.Contains(c.Info(ctx, "replication").Val(), fmt.Sprintf("port=%d,state=online", s.Port()))
+		return strings.Contains(c.Info(ctx, "replication").Val(), fmt.Sprintf("port=%d,state=online", s.peerPort()))
 	})
 }

@@ -32,7 +32,7 @@ func StartSentinelWith(t testing.TB, sentinels []Option, options ...Option) *Sen
 	s.Replica = s.Master.StartReplica(t, options...)
 	for range 3 {
 		s.Sentinels = append(s.Sentinels, Start(t, append(sentinels, WithSentinel(), WithConfig(
-			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.Port()),
+			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.peerPort()),
 			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
 			fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
 		))...))

@@ -121,8 +121,9 @@ func writePEM(t testing.TB, file, kind string, der []byte) {
 }
 
 // WithTLS makes the server speak TLS on a second port, with a certificate of ca
-// for hosts, and ask for a client certificate of ca if clients is true. The
-// first port stays a plain one, for the test itself.
+// for hosts, and ask for a client certificate of ca if clients is true. Servers
+// of one set-up speak TLS to each other, too. The first port stays a plain one,
+// for the test itself.
 func WithTLS(t testing.TB, ca *CA, clients bool, hosts ...string) Option {
 	t.Helper()
 	certificate, key := ca.Issue(t, hosts...)
@@ -133,8 +134,16 @@ func WithTLS(t testing.TB, ca *CA, clients bool, hosts ...string) Option {
 	return func(s *Server) {
 		s.tls = true
 		WithConfig("tls-cert-file "+certificate, "tls-key-file "+key,
-			"tls-ca-cert-file "+ca.File, "tls-auth-clients "+ask)(s)
+			"tls-ca-cert-file "+ca.File, "tls-auth-clients "+ask, "tls-replication yes")(s)
 	}
+}
+
+// peerPort is the port that other servers connect to.
+func (s *Server) peerPort() int {
+	if s.tls {
+		return s.tlsPort
+	}
+	return s.port
 }
 
 // TLSAddr returns the host and port of a server that was started [WithTLS].

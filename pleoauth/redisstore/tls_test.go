@@ -59,3 +59,35 @@ func TestTLSIsVerifiedOnBothSides(t *testing.T) {
 		})
 	}
 }
+
+func TestSentinelOverTLSConforms(t *testing.T) {
+	ca := redistest.NewCA(t)
+	overTLS := redistest.WithTLS(t, ca, true, "127.0.0.1")
+	s := redistest.StartSentinelWith(t,
+		[]redistest.Option{overTLS, redistest.WithConfig("user watcher on >w4tch " + redisstore.LeastSentinelACL)},
+		overTLS, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	o := sentinelOptions(s)
+	o.Username, o.Password, o.SentinelUsername, o.SentinelPassword = "pleo", "s3cr3t", "watcher", "w4tch"
+	o.Addresses = nil
+	for _, sentinel := range s.Sentinels {
+		o.Addresses = append(o.Addresses, sentinel.TLSAddr())
+	}
+	o.TLS = &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{ca.Pair(t)}}
+	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
+
+	o.TLS = &tls.Config{RootCAs: redistest.NewCA(t).Pool(), Certificates: o.TLS.Certificates}
+	require.Error(t, open(t, o).Ping(t.Context()), "another authority")
+}
+
+func TestClusterOverTLSConforms(t *testing.T) {
+	ca := redistest.NewCA(t)
+	c := redistest.StartCluster(t, 3, redistest.WithTLS(t, ca, true, "127.0.0.1"), redistest.WithConfig(
+		"user pleo on >s3cr3t "+redisstore.LeastACL+" "+redisstore.LeastClusterACL))
+	o := clusterOptions(c)
+	o.Username, o.Password, o.Addresses = "pleo", "s3cr3t", []string{c.Nodes[0].TLSAddr()}
+	o.TLS = &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{ca.Pair(t)}}
+	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
+
+	o.TLS = &tls.Config{RootCAs: redistest.NewCA(t).Pool(), Certificates: o.TLS.Certificates}
+	require.Error(t, open(t, o).Ping(t.Context()), "another authority")
+}
