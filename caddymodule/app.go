@@ -150,11 +150,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // Start takes the shared source from the pool, or makes it, and begins its
-// work in the background.
+// work in the background. A store that may lose grants is an error where it is
+// required not to.
 func (a *App) Start() error {
 	shared, key, err := a.opener.acquire(a)
 	if err != nil {
 		return err
+	}
+	if requiresDurability(a.store) {
+		if err := a.checkDurability(shared.source); err != nil {
+			return errors.Join(err, shared.release(a, key))
+		}
 	}
 	a.poolKey = key
 	shared.source.Start()

@@ -127,6 +127,9 @@ func printHealth(w io.Writer, health pleoauth.Health, asJSON bool) error {
 	if len(health.Reasons) > 0 {
 		line += ": " + strings.Join(health.Reasons, "; ")
 	}
+	for _, risk := range health.Risks {
+		line += "\nrisk: " + risk
+	}
 	_, err := fmt.Fprintln(w, line)
 	return err
 }

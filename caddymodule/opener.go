@@ -81,8 +81,11 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	source, err := pleoauth.NewSource(o.config, store, ring,
-		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()))
+	options := []pleoauth.Option{pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir())}
+	if requiresDurability(o.store) {
+		options = append(options, pleoauth.WithRequireDurable())
+	}
+	source, err := pleoauth.NewSource(o.config, store, ring, options...)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -29,3 +29,11 @@ type KeyKeeper interface {
 	// called when a configuration starts, never when one is only validated.
 	OwnKey() (string, error)
 }
+
+// DurabilityRequirer may be implemented by stores that can be told not to do
+// with a server that may lose grants.
+type DurabilityRequirer interface {
+	// RequiresDurability reports whether what may lose grants is an error: the
+	// configuration then does not start.
+	RequiresDurability() bool
+}

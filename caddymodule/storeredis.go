@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -51,6 +52,15 @@ type RedisStore struct {
 
 	// What every key begins with. Default: pleo:.
 	KeyPrefix string `json:"key_prefix,omitempty"`
+
+	// How many replicas have to confirm that a refresh is about to be sent, and
+	// that its result is stored; 0 does not wait. Default: 1 where Redis has
+	// replicas.
+	WaitReplicas *int `json:"wait_replicas,omitempty"`
+
+	// Whether a Redis that may lose grants is an error rather than a warning.
+	// Default: false.
+	RequireDurable bool `json:"require_durable,omitempty"`
 
 	// How to speak TLS; an empty object turns it on. Default: as the URL says.
 	TLS *RedisTLS `json:"tls,omitempty"`
@@ -105,7 +115,7 @@ func (s *RedisStore) resolve(r resolver) error {
 			return err
 		}
 	}
-	o.Cluster = s.Cluster
+	o.Cluster, o.WaitReplicas = s.Cluster, s.WaitReplicas
 	if s.DB != 0 {
 		o.DB = s.DB
 	}
@@ -116,7 +126,7 @@ func (s *RedisStore) resolve(r resolver) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	s.key = redisKey(*o, files)
+	s.key = redisKey(*o, s.RequireDurable, files)
 	return nil
 }
 
@@ -143,19 +153,25 @@ func (s *RedisStore) resolveURL(r resolver) (redisstore.Options, error) {
 
 // redisKey tells stores apart. Options print no passwords, so their fields are
 // named one by one.
-func redisKey(o redisstore.Options, tlsFiles []byte) StoreKey {
-	serverName := "no TLS"
+func redisKey(o redisstore.Options, requireDurable bool, tlsFiles []byte) StoreKey {
+	serverName, replicas := "no TLS", "default"
 	if o.TLS != nil {
-		serverName = o.TLS.ServerName
+		serverName = "TLS " + o.TLS.ServerName
+	}
+	if o.WaitReplicas != nil {
+		replicas = strconv.Itoa(*o.WaitReplicas)
 	}
 	return StoreKey{
 		Place:  fmt.Sprintf("redis %q %q %t %d %q", o.Addresses, o.MasterName, o.Cluster, o.DB, o.KeyPrefix),
-		Access: fmt.Sprintf("%q %q %q %q %q %q", o.Username, o.Password, o.SentinelUsername, o.SentinelPassword, serverName, tlsFiles),
+		Access: fmt.Sprintf("%q %q %q %q %q %q %q %t", o.Username, o.Password, o.SentinelUsername, o.SentinelPassword, serverName, tlsFiles, replicas, requireDurable),
 	}
 }
 
 // Key says which server this is and how it is reached.
 func (s *RedisStore) Key() StoreKey { return s.key }
+
+// RequiresDurability returns what require_durable says.
+func (s *RedisStore) RequiresDurability() bool { return s.RequireDurable }
 
 // OpenStore returns a store for the records of one client. It does not connect.
 func (s *RedisStore) OpenStore(id pleoauth.Identity) (pleoauth.Store, error) {
@@ -164,6 +180,7 @@ func (s *RedisStore) OpenStore(id pleoauth.Identity) (pleoauth.Store, error) {
 
 // Interface guards
 var (
-	_ Store             = (*RedisStore)(nil)
-	_ caddy.Provisioner = (*RedisStore)(nil)
+	_ DurabilityRequirer = (*RedisStore)(nil)
+	_ Store              = (*RedisStore)(nil)
+	_ caddy.Provisioner  = (*RedisStore)(nil)
 )

@@ -20,6 +20,8 @@ import (
 //	    sentinel_username <name>
 //	    sentinel_password <password>
 //	    key_prefix        <prefix>
+//	    wait_replicas     <number>
+//	    require_durable
 //	    tls {
 //	        ca          <file...>
 //	        certificate <certificate_file> <key_file>
@@ -69,7 +71,7 @@ func (s *RedisStore) unmarshalOption(b optionBlock) error {
 	case "cluster":
 		return b.flag(&s.Cluster)
 	case "db":
-		return s.unmarshalDB(b)
+		return unmarshalNumber(b, &s.DB)
 	case "username":
 		return b.one(&s.Username, nil)
 	case "password":
@@ -82,23 +84,32 @@ func (s *RedisStore) unmarshalOption(b optionBlock) error {
 		return b.one(&s.KeyPrefix, nil)
 	case "tls":
 		return s.unmarshalTLS(b)
-	case "wait_replicas", "require_durable":
-		return b.unsupported()
+	case "wait_replicas":
+		return s.unmarshalWaitReplicas(b)
+	case "require_durable":
+		return b.flag(&s.RequireDurable)
 	default:
 		return b.Errf("unrecognized subdirective '%s'", b.Val())
 	}
 }
 
-func (s *RedisStore) unmarshalDB(b optionBlock) error {
+func (s *RedisStore) unmarshalWaitReplicas(b optionBlock) error {
+	s.WaitReplicas = new(int)
+	return unmarshalNumber(b, s.WaitReplicas)
+}
+
+// unmarshalNumber takes a number from 0 on.
+func unmarshalNumber(b optionBlock, target *int) error {
+	name := b.Val()
 	var text string
 	if err := b.one(&text, nil); err != nil {
 		return err
 	}
-	db, err := strconv.Atoi(text)
-	if err != nil || db < 0 {
-		return b.Errf("db: '%s' is not a number", text)
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 0 {
+		return b.Errf("%s: '%s' is not a number", name, text)
 	}
-	s.DB = db
+	*target = number
 	return nil
 }
 

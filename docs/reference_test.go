@@ -56,7 +56,7 @@ var references = []reference{
 		samples: map[string]string{
 			"address": "node-1:6379 node-2:6379", "master_name": "pleo", "cluster": "", "db": "2",
 			"username": "app", "password": "{env.REDIS_PASSWORD}", "sentinel_username": "watcher", "sentinel_password": "{env.PASSWORD}",
-			"key_prefix": "acme:", "tls": "", "ca": "/etc/redis/ca.pem", "certificate": "/etc/redis/a.pem /etc/redis/a.key",
+			"key_prefix": "acme:", "wait_replicas": "2", "require_durable": "", "tls": "", "ca": "/etc/redis/ca.pem", "certificate": "/etc/redis/a.pem /etc/redis/a.key",
 			"server_name": "redis.internal",
 		},
 	},
@@ -168,6 +168,7 @@ func TestDefaultsAreTheCodes(t *testing.T) {
 
 func TestACLIsTheStores(t *testing.T) {
 	require.Equal(t, redisstore.LeastACL, strings.Join(strings.Fields(commented(t, "acl: LeastACL")), " "))
+	require.Equal(t, redisstore.LeastSentinelACL, strings.Join(strings.Fields(commented(t, "acl: LeastSentinelACL")), " "))
 	require.Contains(t, read(t, "configuration.md"), "`"+redisstore.LeastClusterACL+"`")
 }
 

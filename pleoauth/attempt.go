@@ -99,7 +99,7 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 	cancel()
 	if err != nil {
 		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshFailed}
-		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b), nil)
+		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
 		return a.failed(ErrRefreshFailed, b.wait, err)
 	}
 
@@ -115,8 +115,14 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 	a.announce(a.c, snap.Version, m.Nonce)
 	before := time.Now()
 	a.c.markSince(m.Nonce, before)
-	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)
+	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)
 	switch {
+	case errors.Is(err, ErrNotReplicated): // a failover could forget the mark, so nothing is sent under it
+		conn.Close()
+		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonStoreUnavailable}
+		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, &b))
+		a.revokeGate(a.c, m.Nonce)
+		return a.failed(ErrStoreUnavailable, b.wait, err)
 	case errors.Is(err, errRefused), errors.Is(err, ErrLockLost), errors.Is(err, ErrConflict):
 		conn.Close()
 		a.revokeGate(a.c, m.Nonce)
@@ -164,7 +170,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	if !sending {
 		conn.Close()
 		a.revokeGate(a.c, m.Nonce)
-		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil), nil)
+		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil))
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
 	}
 	a.c.sends(own)

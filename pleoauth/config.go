@@ -188,6 +188,8 @@ type timing struct {
 	lock time.Duration
 	// command bounds one exchange with the store.
 	command time.Duration
+	// replicas bounds the wait for the store's replicas to confirm a write.
+	replicas time.Duration
 	// gate bounds how long calls wait for a refresh that was announced.
 	gate time.Duration
 }
@@ -196,10 +198,11 @@ func (c Config) timing() timing {
 	t := c.RefreshTimeout
 	lock := max(t, 5*time.Second)
 	return timing{
-		send:    t / 2,
-		mark:    t + 5*time.Second,
-		lock:    lock,
-		command: lock / 6,
-		gate:    min(t, 2*time.Second),
+		send:     t / 2,
+		mark:     t + 5*time.Second,
+		lock:     lock,
+		command:  lock / 6,
+		replicas: t / 4,
+		gate:     min(t, 2*time.Second),
 	}
 }

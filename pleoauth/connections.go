@@ -90,7 +90,7 @@ func (s *Source) Disconnect(ctx context.Context, name string) error {
 	if err != nil {
 		return s.storeError(name, err)
 	}
-	after, err := s.apply(name, snap, writeDisconnect(random128(), time.Now()), nil)
+	after, err := s.apply(name, snap, writeDisconnect(random128(), time.Now()))
 	if err != nil {
 		return s.storeError(name, err)
 	}

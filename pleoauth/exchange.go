@@ -76,7 +76,10 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	before := time.Now()
 	c.markSince(m.Nonce, before)
 	seq := nextSeq(snap.Seq, before)
-	marked, err := s.apply(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
+	marked, err := s.applyReplicated(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
+	if errors.Is(err, ErrNotReplicated) {
+		s.unmark(c, marked, m, unsent(m, over))
+	}
 	if errors.Is(err, errRefused) || err == nil && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce) {
 		conn.Close()
 		return "", errRefused
@@ -88,11 +91,7 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	g, err := conn.Exchange(code, f.Verifier, before.Add(s.times().send))
 	if err != nil {
 		if errors.Is(err, ErrNotProcessed) || errors.Is(err, ErrTerminal) || errors.Is(err, ErrMisconfigured) {
-			unmark := writeClear(m.Nonce, nil)
-			if over != "" { // what the mark before it left in doubt still is
-				unmark = writeOver(m.Nonce)
-			}
-			s.unmark(c, marked, m, unmark)
+			s.unmark(c, marked, m, unsent(m, over))
 		} else {
 			s.unmark(c, marked, m, nil)
 		}
@@ -117,6 +116,15 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	return subject, nil
 }
 
+// unsent is what becomes of a mark under which no code has bought a pair. over
+// is the nonce of the mark that it has replaced, or "".
+func unsent(m Mark, over string) write {
+	if over != "" { // what the mark before it left in doubt still is
+		return writeOver(m.Nonce)
+	}
+	return writeClear(m.Nonce, nil)
+}
+
 // unmark does with the mark what an exchange that stored nothing calls for. A
 // connection without a grant has nothing to protect. If it has one, and the
 // code may have been exchanged, Pleo may have killed that grant's tokens: then
@@ -126,7 +134,7 @@ func (s *Source) unmark(c *connection, marked Snapshot, m Mark, w write) {
 		w = writeClear(m.Nonce, nil)
 	}
 	if w != nil {
-		_, _ = s.apply(c.name, marked, w, nil)
+		_, _ = s.apply(c.name, marked, w)
 	}
 }
 

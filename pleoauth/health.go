@@ -20,12 +20,14 @@ type Health struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Unsaved is how many grants are held because the store has not taken them.
 	Unsaved int64 `json:"unsaved"`
+	// Risks says how the store may lose grants, by its last check.
+	Risks []string `json:"risks,omitempty"`
 }
 
 // Health asks the store whether it can be reached, within ctx and the bound of
 // one exchange: a sixth of the refresh timeout, at least 0.8 seconds.
 func (s *Source) Health(ctx context.Context) Health {
-	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load()}
+	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load(), Risks: riskTexts(s.DurabilityRisks())}
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
@@ -34,7 +36,11 @@ func (s *Source) Health(ctx context.Context) Health {
 	}
 	if h.Unsaved > 0 {
 		h.Status = HealthDegraded
-		h.Reasons = append(h.Reasons, fmt.Sprintf("grants that are not stored yet, and are held until the store takes them: %d", h.Unsaved))
+		h.Reasons = append(h.Reasons, fmt.Sprintf("grants that the store has not taken yet, or its replicas not confirmed, and that are held until then: %d", h.Unsaved))
+	}
+	if s.requireDurable && len(h.Risks) > 0 {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, "the store may lose grants, and is required not to (require_durable)")
 	}
 	if s.closing() {
 		h.Status = HealthStarting

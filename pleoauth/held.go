@@ -21,10 +21,13 @@ type heldPair struct {
 	unanswered bool
 	lock       *heldLock
 	failures   int
+	// unreplicated is set once it is stored, but the store's replicas have not
+	// confirmed that.
+	unreplicated bool
 	// counted is set once it is on the disk and counts as unsaved.
 	counted bool
-	// unasked counts how often Pleo did not say whether it lives, askAt is
-	// when it is asked again.
+	// unasked counts how often Pleo did not say whether it lives, or replicas
+	// whether they have it; askAt is when they are asked again.
 	unasked int
 	askAt   time.Time
 }
@@ -55,7 +58,7 @@ func (s *Source) save(c *connection, h *heldPair) {
 // anything else: it outlives the process from here on.
 func (s *Source) unsavedPair(c *connection, h *heldPair) {
 	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
-	log.Error("the grant could not be stored: it is held and will be saved when the store is back")
+	log.Error("the grant is not safe in the store: it is held, and saved until it is")
 	if err := s.spill.write(s, c.name, h.pair); err != nil {
 		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
 	}
@@ -131,9 +134,9 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 		st.unknown = &m
 	}
 	if h.first != nil {
-		after, err := s.apply(c.name, *snap, h.first(st), nil)
-		if err == nil {
-			return true, s.adoptStored(c, after, subscription)
+		after, err := s.applyReplicated(c.name, *snap, h.first(st), nil)
+		if err == nil || errors.Is(err, ErrNotReplicated) {
+			return true, s.isStored(c, h, after, subscription, err)
 		}
 		if !errors.Is(err, errRefused) {
 			h.unanswered = true
@@ -149,7 +152,7 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 // putBack restores a grant that the record lacks (W5).
 func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
 	if snap.Version == h.pair.version && snap.State == StateConnected {
-		return true, s.adoptStored(c, snap, subscription) // it is there after all
+		return true, s.isStored(c, h, snap, subscription, nil) // it is there after all
 	}
 	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
 		return false, s.adoptInstead(c, h.pair, snap, subscription)
@@ -171,24 +174,41 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 			return false, s.adoptInstead(c, h.pair, snap, subscription)
 		}
 	}
-	after, err := s.apply(c.name, snap, writeRestore(st), nil)
+	after, err := s.applyReplicated(c.name, snap, writeRestore(st), nil)
 	if errors.Is(err, errRefused) {
 		return false, err // it has changed again: read it again
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotReplicated) {
 		h.unanswered = true
 		return false, err
 	}
 	s.logger().Warn("a grant that the store lacked has been restored", "connection", c.name, "generation", h.pair.generation)
-	return true, s.adoptStored(c, after, subscription)
+	return true, s.isStored(c, h, after, subscription, err)
 }
 
-// adoptStored takes over the record after our own write. What goes wrong here
-// is no failure to store.
-func (s *Source) adoptStored(c *connection, snap Snapshot, subscription uint64) error {
-	_, _ = s.adopt(c, snap, subscription)
+// isStored takes over the record after our own write. replicated is nil, or
+// [ErrNotReplicated]: the pair is stored then, and used by all, and held until
+// the store's replicas have it too.
+func (s *Source) isStored(c *connection, h *heldPair, snap Snapshot, subscription uint64, replicated error) error {
+	_, _ = s.adopt(c, snap, subscription) // what goes wrong here is no failure to store
 	c.keep()
-	return nil
+	if replicated != nil {
+		h.unreplicated = true
+	}
+	if !h.unreplicated {
+		return nil
+	}
+	if replicated == nil {
+		if time.Now().Before(h.askAt) {
+			return ErrNotReplicated
+		}
+		if _, replicated = s.applyReplicated(c.name, snap, writeAgain(snap.Version), nil); replicated == nil {
+			return nil
+		}
+	}
+	h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
+	h.unasked++
+	return replicated
 }
 
 // adoptInstead gives up one's own grant for what the record says.

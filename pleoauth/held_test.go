@@ -158,3 +158,58 @@ func TestAConsentThatIsStoredInAnEmptiedStoreKeepsItsPlaceInTheOrder(t *testing.
 		w.token(b, "default")
 	})
 }
+
+func TestNothingIsSentUnderAMarkThatTheStoresReplicasHaveNotConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.replica()
+		w.authorise(a, "default", "")
+		w.store.setLagging(true)
+		for range 30 {
+			err := a.Refresh(t.Context(), "default")
+			require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
+			time.Sleep(time.Second)
+		}
+		require.Zero(t, w.pleo.Counters().RefreshRequests)
+		require.Nil(t, w.store.record("default").Mark)
+		require.NotZero(t, w.store.record("default").Attempts, "the delay between attempts grows")
+		_, err := w.tryAuthorise(a, pleoauth.AuthorisationRequest{Connection: "other"}, "")
+		require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
+		require.Equal(t, 1, w.pleo.Counters().ExchangeRequests)
+
+		w.store.setLagging(false)
+		time.Sleep(time.Minute)
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		require.Equal(t, 1, w.pleo.Counters().Refreshes)
+	})
+}
+
+func TestAPairThatReplicasHaveNotConfirmedIsUsedByAllAndHeldUntilTheyHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		before := w.token(b, "default").Version()
+		hold := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: pleotest.AfterProcessing})
+		done := make(chan error, 1)
+		go func() { done <- a.Refresh(context.Background(), "default") }()
+		<-hold.Reached()
+		w.store.setLagging(true)
+		hold.Release()
+		require.NoError(t, <-done)
+		time.Sleep(time.Second)
+		require.NotEqual(t, before, w.token(b, "default").Version())
+		require.EqualValues(t, 1, a.Health(t.Context()).Unsaved)
+		files, err := filepath.Glob(filepath.Join(a.spill, "*.pair"))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+
+		w.store.setLagging(false)
+		time.Sleep(2 * time.Minute)
+		require.Zero(t, a.Health(t.Context()).Unsaved)
+		files, err = filepath.Glob(filepath.Join(a.spill, "*.pair"))
+		require.NoError(t, err)
+		require.Empty(t, files)
+		require.Nil(t, w.store.record("default").Mark)
+	})
+}

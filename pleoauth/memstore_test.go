@@ -43,6 +43,8 @@ type memServer struct {
 	sameRun bool
 	// skew is how far the server's clock is off.
 	skew time.Duration
+	// lagging says that replicas confirm nothing.
+	lagging bool
 	// single says that the server is one process at one address, which refuses
 	// connections while it is away.
 	single bool
@@ -117,6 +119,13 @@ func (m *memServer) record(name string) pleoauth.Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.records[name].Record
+}
+
+// setLagging has replicas confirm nothing, or again everything.
+func (m *memServer) setLagging(lagging bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lagging = lagging
 }
 
 // setSkew puts the server's clock forward, or back.
@@ -250,6 +259,9 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		}
 		snap = s.snapshot(name)
 		snap.Mark = kept // what the writer believes
+		if o.ReplicaWait > 0 && s.server.lagging {
+			return pleoauth.ErrNotReplicated
+		}
 		return nil
 	})
 	return snap, err

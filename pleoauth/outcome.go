@@ -11,6 +11,7 @@ const (
 	reasonRefreshFailed    = "refresh-failed"
 	reasonClientRejected   = "client-rejected"
 	reasonRefreshUnsettled = "refresh-unsettled"
+	reasonStoreUnavailable = "store-unavailable"
 )
 
 func kindOf(reason string) error {
@@ -19,6 +20,8 @@ func kindOf(reason string) error {
 		return ErrClientRejected
 	case reasonRefreshUnsettled:
 		return ErrRefreshUnsettled
+	case reasonStoreUnavailable:
+		return ErrStoreUnavailable
 	}
 	return ErrRefreshFailed
 }
@@ -56,7 +59,7 @@ func (s *Source) answered(c *connection, r refreshed) error {
 		return s.ended(c, r, log)
 	case errors.Is(r.err, ErrNotProcessed):
 		b := backOff{wait: s.backOffAfter(r.marked.Attempts), reason: reasonRefreshFailed}
-		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, &b), nil)
+		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, &b))
 		log.Warn("refresh failed", "result", "not_sent", "error", r.err)
 		return &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: b.wait, Err: r.err}
 	case errors.Is(r.err, ErrRateLimited), errors.Is(r.err, ErrMisconfigured):
@@ -73,7 +76,7 @@ func (s *Source) ended(c *connection, r refreshed, log *slog.Logger) error {
 	log.Error("the grant has ended: reauthorisation required", "result", "terminal", "error", r.err)
 	version := random128()
 	end := func() error {
-		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired), nil)
+		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired))
 		if errors.Is(err, errRefused) {
 			return nil
 		}
@@ -142,6 +145,6 @@ func (s *Source) postponed(c *connection, r refreshed, log *slog.Logger) error {
 	} else {
 		log.Warn("refresh postponed", "result", "rate_limited", "wait", b.wait)
 	}
-	_, _ = s.apply(c.name, r.marked, writeNote(r.spent.version, b), nil)
+	_, _ = s.apply(c.name, r.marked, writeNote(r.spent.version, b))
 	return &TokenError{Kind: kind, Connection: c.name, RetryAfter: b.wait, Err: r.err}
 }

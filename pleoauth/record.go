@@ -132,8 +132,10 @@ type Snapshot struct {
 	// Revision identifies this content of the record: [Store.Swap] compares
 	// it. Empty: there was no record.
 	Revision string
-	// Run identifies the run of the store's process. Another run than the
-	// record's epoch means that the store may have forgotten something.
+	// Run identifies the run of the store's process, and is another one also
+	// when another process has taken its place, or it has come back after that.
+	// Another run than the record's epoch means that the store may have
+	// forgotten something.
 	Run string
 	// Now is the store's clock when it answered, ReadAt this process's.
 	Now, ReadAt time.Time

@@ -55,11 +55,11 @@ var changes = []change{
 			r.Mark = nil
 		}
 		r.Due = earlier(`},
-	{"attempt.go", "	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)", `	lock := a.lock.Lock
+	{"attempt.go", "	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)", `	lock := a.lock.Lock
 	if without("a mark is written under the lock, and over no other") {
 		lock = nil
 	}
-	marked, err := a.apply(a.c.name, snap, writeMark(snap.Version, m, settled), lock)`},
+	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), lock)`},
 	{"attempt.go", "	case marked.Marked() == nil || marked.Marked().Nonce != m.Nonce:", `	case !without("a mark before the token leaves") && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce):`},
 	{"attempt.go", "	if snap.Version != a.f.goal || snap.State != StateConnected {", `	if snap.State != StateConnected || snap.Version != a.f.goal && !without("the record is read again before it is acted on") {`},
 	{"attempt.go", "	a.f.at(ErrRefreshFailed)\n	ctx, cancel", `	if v := a.c.view.Load(); v != nil && v.pair != nil && without("the record is read again before it is acted on") {
@@ -119,7 +119,7 @@ var changes = []change{
 	{"writes.go", "		if r.State == StateConnected && r.Epoch != s.Run {", `		if r.State == StateConnected && r.Epoch != s.Run && !without("a store in a new run may have forgotten") {`},
 	{"writes.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
 	{"exchange.go", "markSince(m.Nonce, time.Now())); rest > 0 {", `markSince(m.Nonce, time.Now())); rest > 0 && !without("an exchange waits for a mark") {`},
-	{"exchange.go", `			if over != "" { // what`, `			if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
+	{"exchange.go", `	if over != "" { // what`, `	if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
 	{"writes.go", `		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`, `		if without("a disconnect leaves a tombstone") {
 			return Record{}, nil
 		}

@@ -55,7 +55,7 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 	active, err := a.refreshTokenLives(snap, g)
 	if err != nil {
 		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshUnsettled}
-		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b), nil)
+		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
 		log.Warn("a refresh could not be settled", "result", "unknown", "error", err)
 		return a.failed(ErrRefreshUnsettled, b.wait, err)
 	}
@@ -117,7 +117,7 @@ func (a *attempt) lost(snap Snapshot, m *Mark) error {
 		}
 		a.pause(time.Until(until), news)
 	}
-	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse), nil)
+	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse))
 	if errors.Is(err, errRefused) {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 func (s *sim) moreFaults() {
 	for range s.rng.IntN(3) {
 		s.faults++
-		delay, what, length, p := s.moment(), s.rng.IntN(11), s.length(), s.someone()
+		delay, what, length, p := s.moment(), s.rng.IntN(12), s.length(), s.someone()
 		s.say("planned in %v: rare event %d (%v) at %s", delay, what, length, p)
 		time.AfterFunc(delay, func() { s.rare(p, what, length) })
 	}
@@ -72,6 +72,10 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 			s.reauthorise(s.living()[0])
 		})
 		s.reauthorise(p)
+	case 11:
+		s.say("the store's replicas confirm nothing for %v", length)
+		s.store.setLagging(true)
+		time.AfterFunc(length, func() { s.store.setLagging(false) })
 	}
 }
 

@@ -37,6 +37,9 @@ type Source struct {
 	replaced sync.Map
 	looking  atomic.Bool
 	unsaved  atomic.Int64 // pairs that are held
+	// risks are what the last check of the store's durability found.
+	risks          atomic.Pointer[[]DurabilityRisk]
+	requireDurable bool
 
 	// work waits for everything that outlives the call that started it.
 	start   sync.Once
@@ -56,6 +59,8 @@ type options struct {
 	roots  *x509.CertPool
 	spill  string
 	random func(n int64) int64
+
+	requireDurable bool
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -100,6 +105,8 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		stop:   make(chan struct{}),
 
 		abandon: make(chan struct{}),
+
+		requireDurable: o.requireDurable,
 	}
 	if single, ok := store.(SingleServer); ok {
 		s.runs.single = single.SingleServer()
@@ -124,6 +131,7 @@ func (s *Source) Start() {
 		s.readSpill()
 		s.goWork(s.housekeeping)
 		s.goWork(s.sweeping)
+		s.goWork(s.checkingDurability)
 	})
 }
 

@@ -16,6 +16,10 @@ var (
 	ErrLocked = errors.New("connection is locked")
 	// ErrLockLost is returned when a lock has lapsed or is another's by now.
 	ErrLockLost = errors.New("lock is lost")
+	// ErrNotReplicated is returned when the change was made, but too few of the
+	// store's replicas have confirmed it in time. If the store fails over to
+	// one of the others, the change is lost.
+	ErrNotReplicated = errors.New("replicas have not confirmed the change")
 	// ErrNoFlow is returned when there is no flow: it was never started, has
 	// been used, or has expired.
 	ErrNoFlow = errors.New("no such flow")
@@ -41,8 +45,9 @@ type Store interface {
 	// o.Lock, if given, is still held. In the same step it moves the
 	// connection in the index to next.Due and publishes o.Notice. An empty
 	// next removes the record. It returns the new snapshot. [ErrConflict] and
-	// [ErrLockLost] say that nothing was changed; any other error that the
-	// change may or may not have been made.
+	// [ErrLockLost] say that nothing was changed; [ErrNotReplicated] that the
+	// change was made, and comes with the new snapshot; any other error that
+	// the change may or may not have been made.
 	Swap(ctx context.Context, name string, old Snapshot, next Record, o SwapOptions) (Snapshot, error)
 
 	// Lock takes the connection's lock for life, without waiting. It returns
@@ -101,6 +106,10 @@ type SwapOptions struct {
 	Lock Lock
 	// Notice is published in the same step if its Kind is not empty.
 	Notice Notice
+	// ReplicaWait is how long at the most the swap waits for the store's
+	// replicas to confirm it; 0: it does not wait. How many have to is the
+	// store's affair, and a store without replicas never waits.
+	ReplicaWait time.Duration
 }
 
 // Lock is a held lock. It saves work; marks and conditions give safety.

@@ -35,7 +35,18 @@ const swapAttempts = 8
 // apply makes a conditional write, reading the record again whenever it has
 // changed since. It returns the record as it is afterwards, and errRefused if
 // the write's condition does not hold.
-func (s *Source) apply(name string, snap Snapshot, w write, lock Lock) (Snapshot, error) {
+func (s *Source) apply(name string, snap Snapshot, w write) (Snapshot, error) {
+	return s.applyWith(name, snap, w, SwapOptions{})
+}
+
+// applyReplicated is apply for what must not be forgotten, a mark or a grant: it
+// waits until the store's replicas have it, too. [ErrNotReplicated] comes with
+// the record as it is afterwards. lock may be nil.
+func (s *Source) applyReplicated(name string, snap Snapshot, w write, lock Lock) (Snapshot, error) {
+	return s.applyWith(name, snap, w, SwapOptions{Lock: lock, ReplicaWait: s.times().replicas})
+}
+
+func (s *Source) applyWith(name string, snap Snapshot, w write, o SwapOptions) (Snapshot, error) {
 	for range swapAttempts {
 		next, err := w(snap)
 		if errors.Is(err, errDone) {
@@ -45,15 +56,15 @@ func (s *Source) apply(name string, snap Snapshot, w write, lock Lock) (Snapshot
 			return snap, err
 		}
 		next.Issuer, next.ClientID = s.config().AuthServer, s.config().ClientID
-		o := SwapOptions{Lock: lock}
+		o.Notice = Notice{}
 		if next.Version != snap.Version {
 			o.Notice = Notice{Kind: NoticeChanged, Connection: name, Version: next.Version}
 		}
-		ctx, cancel := s.command()
+		ctx, cancel := context.WithTimeout(context.Background(), s.times().command+o.ReplicaWait)
 		after, err := s.store.Swap(ctx, name, snap, next, o)
 		cancel()
-		if err == nil {
-			return after, nil
+		if err == nil || errors.Is(err, ErrNotReplicated) {
+			return after, err
 		}
 		if !errors.Is(err, ErrConflict) {
 			return snap, err

@@ -91,7 +91,7 @@ func (s *Source) putOff(c *connection, version string) {
 	if version == "" {
 		version = snap.Version
 	}
-	if _, err := s.apply(c.name, snap, s.writeSwept(version), nil); err != nil && !errors.Is(err, errRefused) {
+	if _, err := s.apply(c.name, snap, s.writeSwept(version)); err != nil && !errors.Is(err, errRefused) {
 		s.logger().Debug("a connection could not be put off", "connection", c.name, "error", err)
 	}
 }

@@ -227,6 +227,17 @@ func writeNote(version string, b backOff) write {
 	}
 }
 
+// writeAgain changes nothing: the store's replicas are asked to confirm the record
+// once more.
+func writeAgain(version string) write {
+	return func(s Snapshot) (Record, error) {
+		if s.Version != version {
+			return s.Record, errRefused
+		}
+		return s.Record, nil
+	}
+}
+
 // wiped returns r without tokens and what went with them. The order of grants
 // stays, so that no older one can come back.
 func wiped(r Record) Record {

@@ -24,12 +24,19 @@ func StartCluster(t testing.TB, n int, options ...Option) *Cluster {
 	c := &Cluster{}
 	options = append(options, WithConfig("cluster-enabled yes", "cluster-node-timeout 5000"))
 	for range n {
-		c.Nodes = append(c.Nodes, Start(t, options...))
+		c.Nodes = append(c.Nodes, Start(t, append(options, clusterOverTLS)...))
 	}
 	if err := c.join(); err != nil {
 		t.Fatalf("redistest: cluster: %v", err)
 	}
 	return c
+}
+
+// clusterOverTLS makes nodes that speak TLS tell their clients the TLS ports.
+func clusterOverTLS(s *Server) {
+	if s.tls {
+		WithConfig("tls-cluster yes")(s)
+	}
 }
 
 // Addrs returns the nodes' addresses.
@@ -55,7 +62,7 @@ func (c *Cluster) join() error {
 		if err := client.Do(ctx, "cluster", "set-config-epoch", i+1).Err(); err != nil {
 			return err
 		}
-		if err := client.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(c.Nodes[0].Port())).Err(); err != nil {
+		if err := client.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(c.Nodes[0].peerPort())).Err(); err != nil {
 			return err
 		}
 	}
@@ -135,4 +142,37 @@ func waitUntil(ctx context.Context, s *Server, yes func(*redis.Client) bool) err
 		}
 	}
 	return nil
+}
+
+// StartReplica adds a replica of a node, by its place in Nodes, and waits until
+// it is in step.
+func (c *Cluster) StartReplica(t testing.TB, of int) *Server {
+	t.Helper()
+	replica := Start(t, WithConfig("cluster-enabled yes", "cluster-node-timeout 5000"))
+	if err := c.replicate(replica, c.Nodes[of]); err != nil {
+		t.Fatalf("redistest: cluster: %v", err)
+	}
+	return replica
+}
+
+func (c *Cluster) replicate(replica, master *Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	masters, mine := master.client(), replica.client()
+	defer masters.Close()
+	defer mine.Close()
+	id, err := masters.Do(ctx, "cluster", "myid").Text()
+	if err != nil {
+		return err
+	}
+	if err := mine.ClusterMeet(ctx, "127.0.0.1", fmt.Sprint(master.peerPort())).Err(); err != nil {
+		return err
+	}
+	// A node can replicate only what gossip has told it of.
+	if err := waitUntil(ctx, replica, func(client *redis.Client) bool {
+		return client.ClusterReplicate(ctx, id).Err() == nil
+	}); err != nil {
+		return err
+	}
+	return replica.waitInStep(master)
 }

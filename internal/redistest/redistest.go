@@ -51,6 +51,8 @@ type Server struct {
 	config   []string
 	sentinel bool
 	port     int
+	tls      bool
+	tlsPort  int
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
@@ -81,7 +83,7 @@ func New(dir string, options ...Option) (*Server, error) {
 	var err error
 	// Another process may take the port between the choice and the start.
 	for range 10 {
-		if s.port, err = freePort(); err != nil {
+		if err = s.choosePorts(); err != nil {
 			return nil, err
 		}
 		if err = s.start(); err == nil {
@@ -89,6 +91,13 @@ func New(dir string, options ...Option) (*Server, error) {
 		}
 	}
 	return nil, err
+}
+
+func (s *Server) choosePorts() (err error) {
+	if s.port, err = freePort(); err == nil && s.tls {
+		s.tlsPort, err = freePort()
+	}
+	return err
 }
 
 func freePort() (int, error) {
@@ -127,7 +136,11 @@ func (s *Server) start() error {
 	if _, err := os.Stat(conf); err != nil || !s.sentinel || s.exited == nil {
 		lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
 		if !s.sentinel {
-			lines = append(lines, `save ""`)
+			// A replica need not wait for others to come.
+			lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
+		}
+		if s.tls {
+			lines = append(lines, fmt.Sprintf("tls-port %d", s.tlsPort))
 		}
 		lines = append(lines, s.config...)
 		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

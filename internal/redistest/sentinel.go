@@ -22,14 +22,20 @@ type Sentinel struct {
 // gone. The options are for master and replica.
 func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 	t.Helper()
+	return StartSentinelWith(t, nil, options...)
+}
+
+// StartSentinelWith is StartSentinel with options for the Sentinels, too.
+func StartSentinelWith(t testing.TB, sentinels []Option, options ...Option) *Sentinel {
+	t.Helper()
 	s := &Sentinel{Master: Start(t, options...)}
-	s.Replica = Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.Master.Port())))...)
+	s.Replica = s.Master.StartReplica(t, options...)
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, Start(t, WithSentinel(), WithConfig(
-			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.Port()),
+		s.Sentinels = append(s.Sentinels, Start(t, append(sentinels, WithSentinel(), WithConfig(
+			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.peerPort()),
 			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
 			fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
-		)))
+		))...))
 	}
 	if err := s.wait(); err != nil {
 		t.Fatalf("redistest: sentinel: %v", err)
@@ -46,15 +52,10 @@ func (s *Sentinel) Addrs() []string {
 	return addrs
 }
 
-// wait waits until the replica is in step and all Sentinels know all.
+// wait waits until all Sentinels know all.
 func (s *Sentinel) wait() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if err := waitUntil(ctx, s.Replica, func(c *redis.Client) bool {
-		return strings.Contains(c.Info(ctx, "replication").Val(), "master_link_status:up")
-	}); err != nil {
-		return err
-	}
 	for _, sentinel := range s.Sentinels {
 		if err := waitUntil(ctx, sentinel, func(c *redis.Client) bool {
 			info := c.Info(ctx, "sentinel").Val()

@@ -19,8 +19,9 @@ const idleLife = 5 * time.Minute
 // redis.Scripter that redislock and redis.Script can run on.
 type client struct {
 	redis.UniversalClient
-	// cluster is the UniversalClient if that is a Cluster's, else nil.
+	// Of these, one is the UniversalClient and the other is nil.
 	cluster *redis.ClusterClient
+	single  *redis.Client
 }
 
 // newClient makes the client; it opens no connection.
@@ -52,15 +53,17 @@ func newClient(o Options) client {
 		c.cluster.OnNewNode(func(node *redis.Client) { node.AddHook(dialGate{}) })
 		c.UniversalClient = c.cluster
 	case o.MasterName != "":
-		c.UniversalClient = redis.NewFailoverClient(universal.Failover())
-		c.AddHook(dialGate{})
+		c.single = redis.NewFailoverClient(universal.Failover())
 	default:
 		simple := universal.Simple()
 		if strings.HasPrefix(simple.Addr, "/") {
 			simple.Network = "unix"
 		}
-		c.UniversalClient = redis.NewClient(simple)
-		c.AddHook(dialGate{})
+		c.single = redis.NewClient(simple)
+	}
+	if c.single != nil {
+		c.single.AddHook(dialGate{})
+		c.UniversalClient = c.single
 	}
 	return c
 }
@@ -72,7 +75,7 @@ func (c client) do(ctx context.Context, key string, args ...any) *redis.Cmd {
 	if c.cluster == nil {
 		return c.Do(ctx, args...)
 	}
-	return c.doInCluster(ctx, key, args)
+	return c.doInCluster(ctx, key, args, anyConnection)
 }
 
 // command is a command about key.

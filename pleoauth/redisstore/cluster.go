@@ -9,22 +9,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// doInCluster sends a command to the master that has key. Of all errors MOVED
-// alone says that the command was not carried out and where it will be, so
-// that alone is followed, once. While a slot is being moved, its connections
-// fail with ASK or TRYAGAIN for a moment.
-func (c client) doInCluster(ctx context.Context, key string, args []any) *redis.Cmd {
+// processor is a node of the Cluster, or one connection to it.
+type processor interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+}
+
+// anyConnection has a node's commands sent over whatever connection is free.
+func anyConnection(node *redis.Client) processor { return node }
+
+// doInCluster sends a command to the master that has key, over the connection
+// that 'by' names. Of all errors MOVED alone says that the command was not
+// carried out and where it will be, so that alone is followed, once. While a
+// slot is being moved, its connections fail with ASK or TRYAGAIN for a moment.
+func (c client) doInCluster(ctx context.Context, key string, args []any, by func(*redis.Client) processor) *redis.Cmd {
 	master, err := c.cluster.MasterForKey(ctx, key)
 	if err != nil {
 		return failed(ctx, args, err)
 	}
-	cmd := once(ctx, master, args)
+	cmd := once(ctx, by(master), args)
 	switch err := cmd.Err(); {
 	case err == nil, errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return cmd
 	case redis.HasErrorPrefix(err, "MOVED"):
 		if master = c.movedTo(ctx, err); master != nil {
-			return once(ctx, master, args)
+			return once(ctx, by(master), args)
 		}
 	}
 	// The master may be another by now: the next command will know.
@@ -61,7 +69,7 @@ func (c client) doAllInCluster(ctx context.Context, commands []command) []*redis
 	group.Wait()
 	for i, result := range results {
 		if redis.HasErrorPrefix(result.Err(), "MOVED") {
-			results[i] = c.doInCluster(ctx, commands[i].key, commands[i].args)
+			results[i] = c.doInCluster(ctx, commands[i].key, commands[i].args, anyConnection)
 		} else if result.Err() != nil {
 			c.cluster.ReloadState(ctx)
 		}
@@ -89,9 +97,9 @@ func (c client) movedTo(ctx context.Context, moved error) *redis.Client {
 	return found
 }
 
-func once(ctx context.Context, node *redis.Client, args []any) *redis.Cmd {
+func once(ctx context.Context, to processor, args []any) *redis.Cmd {
 	cmd := redis.NewCmd(ctx, args...)
-	_ = node.Process(ctx, cmd)
+	_ = to.Process(ctx, cmd)
 	return cmd
 }
 

@@ -3,9 +3,12 @@
 //
 // A record is a hash without a time to live; lock, due index and list of names
 // are beside it in the same Cluster slot, and Lua scripts read and swap them in
-// one step, on the master, together with the run id of the server that did it.
-// A server that comes back with another run id may have forgotten what it had
-// answered, and so no swap on what was read before succeeds.
+// one step, on the master, together with the run of the server that did it: its
+// run id and its replication id. A server that comes back with another run id,
+// or was promoted and so has another replication id, may have forgotten what
+// had been answered, and so no swap on what was read before succeeds. (A master
+// also takes another replication id with its first replica, and an hour after
+// its last one: that costs one needless look at each record.)
 //
 // Redis must keep what it is given: appendonly on, and maxmemory-policy
 // noeviction.
@@ -20,10 +23,15 @@ package redisstore
 // [LeastClusterACL].
 const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +
 	" +ping +info +time +eval +evalsha" + // every exchange
-	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore" + // records, index, names
+	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore +wait" + // records, index, names
 	" +msetnx +pexpire +getrange +mget +get" + // locks
 	" +set +getdel" + // flows
 	" +publish +subscribe +unsubscribe" // notices
 
 // LeastClusterACL is what a Cluster needs beyond [LeastACL].
 const LeastClusterACL = "+cluster|slots"
+
+// LeastSentinelACL are the rules of a user at the Sentinels, who may find out
+// which server is the master and hear when another one is.
+const LeastSentinelACL = "resetchannels &+switch-master &+replica-reconf-done -@all" +
+	" +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels"

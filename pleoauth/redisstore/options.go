@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -42,6 +43,11 @@ type Options struct {
 	// Cluster says that Addresses are nodes of a Redis Cluster.
 	Cluster bool
 
+	// WaitReplicas is how many replicas have to confirm a swap that waits for
+	// them, see [pleoauth.SwapOptions]. 0: it never waits. Default: nil, one
+	// where the master has replicas that are in step.
+	WaitReplicas *int
+
 	// KeyPrefix begins every key and channel. Default: "pleo:". It must not
 	// contain braces: they would move keys to other Cluster slots.
 	KeyPrefix string
@@ -51,8 +57,9 @@ type Options struct {
 	// PingInterval is how often the subscription is tested; it counts as lost
 	// after twice that in silence. Default: 5s.
 	PingInterval time.Duration
-	// PoolSize is the greatest number of connections to each server. Default:
-	// ten for each processor.
+	// PoolSize is the greatest number of connections to each server. A swap
+	// that waits for replicas keeps one for as long. Default: ten for each
+	// processor, and 50 at least.
 	PoolSize int
 }
 
@@ -66,6 +73,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.PingInterval == 0 {
 		o.PingInterval = DefaultPingInterval
+	}
+	if o.PoolSize == 0 {
+		o.PoolSize = max(50, 10*runtime.GOMAXPROCS(0))
 	}
 	return o
 }
@@ -93,6 +103,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: ping_interval is negative", ErrOptions)
 	case o.PoolSize < 0:
 		return fmt.Errorf("%w: pool_size is negative", ErrOptions)
+	case o.WaitReplicas != nil && *o.WaitReplicas < 0:
+		return fmt.Errorf("%w: wait_replicas is negative", ErrOptions)
 	case o.Username != "" && o.Password == "":
 		return fmt.Errorf("%w: username without password", ErrOptions)
 	}

@@ -52,41 +52,58 @@ func (s *Store) Read(ctx context.Context, name string) (pleoauth.Snapshot, error
 }
 
 // Swap replaces the record in one script, see [pleoauth.Store]. A lock that is
-// not of this store and connection counts as lost.
+// not of this store and connection counts as lost. Only a swap that was made
+// waits for replicas, within [Options.CommandTimeout] and o.ReplicaWait in all.
 func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, next pleoauth.Record, o pleoauth.SwapOptions) (pleoauth.Snapshot, error) {
 	args, err := s.swapArgs(name, old, next, o)
 	if err != nil {
 		return pleoauth.Snapshot{}, err
 	}
-	shard := s.keys.shard(name)
-	keys := []string{s.keys.record(name), s.keys.lock(name), s.keys.index(shard), s.keys.names(shard)}
+	ctx, cancel := context.WithTimeout(ctx, s.options.CommandTimeout+max(0, o.ReplicaWait))
+	defer cancel()
+	on := s.client.pin()
+	defer on.close()
+	readAt := time.Now()
+	answer, err := s.runSwap(ctx, on, name, args)
+	if err != nil {
+		return pleoauth.Snapshot{}, err
+	}
+	snapshot, err := clockOf(answer[1], answer[2], answer[3], readAt)
+	if err != nil {
+		return snapshot, err
+	}
+	if !next.Empty() {
+		snapshot.Revision, _ = args[3].(string)
+		// The same as the next Read will say, times in whole milliseconds.
+		if snapshot.Record, err = pleoauth.DecodeRecord(pleoauth.EncodeRecord(next)); err != nil {
+			return snapshot, err
+		}
+	}
+	return snapshot, s.replicated(ctx, on, answer[4], o.ReplicaWait)
+}
+
+// runSwap runs swap.lua and returns its answer if the swap was made.
+func (s *Store) runSwap(ctx context.Context, on *pinned, name string, args []any) ([]any, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	readAt := time.Now()
-	answer, err := swapScript.Run(ctx, s.client, keys, args...).Slice()
+	shard := s.keys.shard(name)
+	keys := []string{s.keys.record(name), s.keys.lock(name), s.keys.index(shard), s.keys.names(shard)}
+	answer, err := swapScript.Run(ctx, on, keys, args...).Slice()
 	if err != nil {
-		return pleoauth.Snapshot{}, fmt.Errorf("redis: swap: %w", err)
+		return nil, fmt.Errorf("redis: swap: %w", err)
 	}
-	if len(answer) != 4 {
-		return pleoauth.Snapshot{}, fmt.Errorf("%w: swap", errAnswer)
+	if len(answer) != 5 {
+		return nil, fmt.Errorf("%w: swap", errAnswer)
 	}
 	switch answer[0] {
 	case "OK":
+		return answer, nil
 	case "CONFLICT":
-		return pleoauth.Snapshot{}, pleoauth.ErrConflict
+		return nil, pleoauth.ErrConflict
 	case "LOCK":
-		return pleoauth.Snapshot{}, pleoauth.ErrLockLost
-	default:
-		return pleoauth.Snapshot{}, fmt.Errorf("%w: swap", errAnswer)
+		return nil, pleoauth.ErrLockLost
 	}
-	snapshot, err := clockOf(answer[1], answer[2], answer[3], readAt)
-	if err != nil || next.Empty() {
-		return snapshot, err
-	}
-	snapshot.Revision, _ = args[3].(string)
-	// The same as the next Read will say, times in whole milliseconds.
-	snapshot.Record, err = pleoauth.DecodeRecord(pleoauth.EncodeRecord(next))
-	return snapshot, err
+	return nil, fmt.Errorf("%w: swap", errAnswer)
 }
 
 // swapArgs returns the arguments of swap.lua.

@@ -1,10 +1,8 @@
 package redisstore_test
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -62,64 +60,6 @@ func TestUnixSocketAndAnotherDatabaseWork(t *testing.T) {
 func TestMakingAStoreAsksNoServer(t *testing.T) {
 	store := open(t, options(t, "redis://127.0.0.1:1"))
 	require.NoError(t, store.Close())
-}
-
-func TestHungServerHoldsNobodyLongerThanTheLimits(t *testing.T) {
-	server := redistest.Start(t)
-	o := options(t, server.URL())
-	o.CommandTimeout = 300 * time.Millisecond
-	store := open(t, o)
-	store.Listen(func(pleoauth.Notice) {})
-	require.NoError(t, store.Watch(t.Context(), "watched"))
-	old := put(t, store, "acme", connected)
-	lock, err := store.Lock(t.Context(), "acme", time.Minute)
-	require.NoError(t, err)
-	require.NoError(t, server.Pause())
-	for name, call := range map[string]func(context.Context) error{
-		"read": func(ctx context.Context) error { _, err := store.Read(ctx, "acme"); return err },
-		"swap": func(ctx context.Context) error {
-			_, err := store.Swap(ctx, "acme", old, connected, pleoauth.SwapOptions{})
-			return err
-		},
-		"lock":    func(ctx context.Context) error { _, err := store.Lock(ctx, "other", time.Minute); return err },
-		"renew":   func(ctx context.Context) error { return lock.Renew(ctx, time.Minute) },
-		"release": func(ctx context.Context) error { return lock.Release(ctx) },
-		"watch":   func(ctx context.Context) error { return store.Watch(ctx, "other") },
-		"publish": func(ctx context.Context) error {
-			return store.Publish(ctx, pleoauth.Notice{Kind: pleoauth.NoticeGate, Connection: "acme"})
-		},
-		"put flow":  func(ctx context.Context) error { return store.PutFlow(ctx, "id", nil, time.Minute) },
-		"take flow": func(ctx context.Context) error { _, err := store.TakeFlow(ctx, "id"); return err },
-		"list":      func(ctx context.Context) error { _, _, err := store.List(ctx, "", 10); return err },
-		"ping":      store.Ping,
-	} {
-		begun := time.Now()
-		require.Error(t, call(t.Context()), name)
-		require.Less(t, time.Since(begun), 2*time.Second, name)
-		if name == "release" {
-			continue // heeds its own limit alone
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		begun = time.Now()
-		require.Error(t, call(ctx), name)
-		require.Less(t, time.Since(begun), 250*time.Millisecond, name)
-		cancel()
-	}
-	begun := time.Now()
-	require.NoError(t, store.Close())
-	require.Less(t, time.Since(begun), 3*time.Second)
-	require.NoError(t, server.Continue())
-}
-
-func TestRefusedConnectionFailsAtOnce(t *testing.T) {
-	server := redistest.Start(t)
-	store := open(t, options(t, server.URL()))
-	server.Kill()
-	begun := time.Now()
-	_, err := store.Read(t.Context(), "acme")
-	require.Error(t, err)
-	require.Error(t, store.Watch(t.Context(), "acme"))
-	require.Less(t, time.Since(begun), 2*time.Second)
 }
 
 func TestRestartedServerIsAnotherRunAndRefusesWhatWasReadBefore(t *testing.T) {

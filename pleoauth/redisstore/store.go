@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -22,6 +23,8 @@ type Store struct {
 	client  client
 	locker  *redislock.Client
 	notices *notices
+	// configRefused says that the user may not CONFIG GET.
+	configRefused atomic.Bool
 
 	closing  sync.Once
 	closeErr error
@@ -77,6 +80,7 @@ func (s *Store) SingleServer() bool { return s.options.MasterName == "" && !s.op
 
 // Interface guards
 var (
-	_ pleoauth.SingleServer = (*Store)(nil)
-	_ pleoauth.Store        = (*Store)(nil)
+	_ pleoauth.DurabilityChecker = (*Store)(nil)
+	_ pleoauth.SingleServer      = (*Store)(nil)
+	_ pleoauth.Store             = (*Store)(nil)
 )

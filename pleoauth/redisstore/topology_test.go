@@ -21,9 +21,18 @@ func clusterOptions(c *redistest.Cluster) redisstore.Options {
 	return redisstore.Options{Addresses: c.Addrs()[:1], Cluster: true, CommandTimeout: 10 * time.Second}
 }
 
+// The users have the least rights: what they cannot do would fail, and what
+// works with them works with more.
 func TestSentinelConforms(t *testing.T) {
-	s := redistest.StartSentinel(t)
-	storetest.Run(t, opener(sentinelOptions(s)), storetest.Features{SharedNotices: true})
+	s := redistest.StartSentinelWith(t,
+		[]redistest.Option{redistest.WithConfig("user watcher on >w4tch " + redisstore.LeastSentinelACL)},
+		redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	o := sentinelOptions(s)
+	o.Username, o.Password, o.SentinelUsername, o.SentinelPassword = "pleo", "s3cr3t", "watcher", "w4tch"
+	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
+	for _, server := range append(s.Sentinels, s.Master) {
+		require.Empty(t, server.Client(t).Do(t.Context(), "acl", "log").Val(), "the server refused something")
+	}
 }
 
 func TestFailoverIsAnotherRunAndLosesTheSubscription(t *testing.T) {

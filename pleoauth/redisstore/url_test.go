@@ -81,6 +81,7 @@ func TestOptionsThatCannotWorkAreNamed(t *testing.T) {
 		"command_timeout":                      {Addresses: one, CommandTimeout: -1},
 		"ping_interval":                        {Addresses: one, PingInterval: -1},
 		"pool_size":                            {Addresses: one, PoolSize: -1},
+		"wait_replicas":                        {Addresses: one, WaitReplicas: new(-1)},
 		"username without password":            {Addresses: one, Username: "user"},
 		"an address is not of the form host:p": {Addresses: []string{"user:s3cr3t@redis:6379"}},
 	} {

@@ -39,6 +39,19 @@ var recordTests = map[string]func(suite, *testing.T){
 		require.WithinDuration(t, time.Now(), written.Now, time.Minute)
 		require.False(t, written.ReadAt.IsZero())
 	},
+	"a swap may wait for replicas": func(s suite, t *testing.T) {
+		store := s.store(t, identity())
+		waiting := pleoauth.SwapOptions{ReplicaWait: patience}
+		written, err := store.Swap(t.Context(), "acme", read(t, store, "acme"), record("v1"), waiting)
+		require.NoError(t, err)
+		require.Equal(t, record("v1"), written.Record)
+		require.Equal(t, written.Revision, read(t, store, "acme").Revision)
+		_, err = store.Swap(t.Context(), "acme", pleoauth.Snapshot{Run: written.Run}, record("v2"), waiting)
+		require.ErrorIs(t, err, pleoauth.ErrConflict)
+		gone, err := store.Swap(t.Context(), "acme", written, pleoauth.Record{}, waiting)
+		require.NoError(t, err)
+		require.Empty(t, gone.Revision)
+	},
 	"every swap makes a new revision": func(s suite, t *testing.T) {
 		store := s.store(t, identity())
 		first := put(t, store, "acme", record("v1"))

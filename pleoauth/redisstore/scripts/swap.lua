@@ -2,27 +2,34 @@
 -- ARGV = expected revision, expected run, lock token, new revision, connection,
 -- due (milliseconds, or ''), listed ('1' or ''), channel, notice, then the
 -- fields and values of the record; none: the record is removed.
--- Returns {status, run, seconds, microseconds}; status is OK, CONFLICT or LOCK.
+-- Returns {status, run, seconds, microseconds, replicas}; status is OK, CONFLICT
+-- or LOCK, replicas how many are in step with this master.
+local replication = redis.call('INFO', 'replication')
+local _, replicas = string.gsub(replication, 'state=online', '')
+-- As in read.lua.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+if run ~= '' then
+	run = run .. '.' .. (string.match(replication, 'master_replid:(%x+)') or '')
+end
 local now = redis.call('TIME')
 local revision = redis.call('HGET', KEYS[1], 'rev')
 
 -- The same swap, delivered twice.
 if revision and revision == ARGV[4] then
-	return {'OK', run, now[1], now[2]}
+	return {'OK', run, now[1], now[2], replicas}
 end
 if run == '' or run ~= ARGV[2] then
-	return {'CONFLICT', run, now[1], now[2]}
+	return {'CONFLICT', run, now[1], now[2], replicas}
 end
 if revision then
 	if revision ~= ARGV[1] then
-		return {'CONFLICT', run, now[1], now[2]}
+		return {'CONFLICT', run, now[1], now[2], replicas}
 	end
 elseif ARGV[1] ~= '' or redis.call('EXISTS', KEYS[1]) == 1 then
-	return {'CONFLICT', run, now[1], now[2]}
+	return {'CONFLICT', run, now[1], now[2], replicas}
 end
 if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
-	return {'LOCK', run, now[1], now[2]}
+	return {'LOCK', run, now[1], now[2], replicas}
 end
 
 redis.call('DEL', KEYS[1])
@@ -42,4 +49,4 @@ end
 if ARGV[9] ~= '' then
 	redis.call('PUBLISH', ARGV[8], ARGV[9])
 end
-return {'OK', run, now[1], now[2]}
+return {'OK', run, now[1], now[2], replicas}

@@ -1,0 +1,153 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// CheckDurability asks the master how it is set up, of a Cluster every master.
+// See [pleoauth.DurabilityChecker]. What CONFIG GET would tell is looked at only
+// where the user may use it: it also shows passwords, so [LeastACL] lacks it.
+func (s *Store) CheckDurability(ctx context.Context) ([]pleoauth.DurabilityRisk, error) {
+	if s.client.cluster == nil {
+		server := s.options.MasterName
+		if server == "" {
+			server = s.options.Addresses[0]
+		}
+		return s.checkServer(ctx, s.client.single, server)
+	}
+	var mu sync.Mutex
+	var all []pleoauth.DurabilityRisk
+	var errs []error
+	err := s.client.cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		risks, err := s.checkServer(ctx, node, node.Options().Addr)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, risks...)
+		errs = append(errs, err)
+		return nil // the others are asked all the same
+	})
+	return all, errors.Join(append(errs, err)...)
+}
+
+// checkServer asks one master.
+func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string) ([]pleoauth.DurabilityRisk, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	text, err := once(ctx, node, []any{"info"}).Text()
+	if err != nil {
+		return nil, fmt.Errorf("redis: durability: %w", err)
+	}
+	c := durabilityCheck{info: parseInfo(text)}
+	c.config = func(option string) (string, bool) { return s.configOption(ctx, node, option) }
+	c.eviction()
+	c.persistence()
+	if s.options.WaitReplicas != nil {
+		c.replicas(*s.options.WaitReplicas, strings.Count(text, "state=online"))
+	}
+	for i := range c.risks {
+		c.risks[i].Server = name
+	}
+	return c.risks, nil
+}
+
+// configOption returns what CONFIG GET tells of an option, or false. A server
+// that refuses is not asked again: each refusal is a line in its ACL log.
+func (s *Store) configOption(ctx context.Context, node *redis.Client, option string) (string, bool) {
+	if s.configRefused.Load() {
+		return "", false
+	}
+	answer, err := once(ctx, node, []any{"config", "get", option}).StringSlice()
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		s.configRefused.Store(true)
+	}
+	if err != nil || len(answer) != 2 {
+		return "", false
+	}
+	return answer[1], true
+}
+
+// durabilityCheck judges one server.
+type durabilityCheck struct {
+	info   map[string]string
+	config func(option string) (value string, seen bool)
+	risks  []pleoauth.DurabilityRisk
+}
+
+func (c *durabilityCheck) add(code, text string) {
+	c.risks = append(c.risks, pleoauth.DurabilityRisk{Code: code, Text: text})
+}
+
+func (c *durabilityCheck) eviction() {
+	const remedy = "; set maxmemory-policy noeviction"
+	policy := c.info["maxmemory_policy"]
+	switch {
+	case policy == "noeviction":
+	case policy == "":
+		c.add(pleoauth.RiskEviction, "Redis does not tell its maxmemory-policy; make sure that it is noeviction")
+	case strings.HasPrefix(policy, "volatile-"):
+		// No key with a grant has a time to live.
+		c.add(pleoauth.RiskEviction, "maxmemory-policy is "+policy+": Redis drops locks, and authorisations that are under way, when its memory is full"+remedy)
+	case c.info["maxmemory"] == "0":
+		c.add(pleoauth.RiskEviction, "maxmemory-policy is "+policy+": Redis drops grants as soon as maxmemory is set and its memory is full"+remedy)
+	default:
+		c.add(pleoauth.RiskEviction, "maxmemory-policy is "+policy+": Redis drops grants when its memory is full"+remedy)
+	}
+}
+
+func (c *durabilityCheck) persistence() {
+	switch c.info["aof_enabled"] {
+	case "1":
+		c.appendOnlyFile()
+	case "0":
+		c.snapshots()
+	default:
+		c.add(pleoauth.RiskPersistence, "Redis does not tell whether it keeps its data on disk; make sure that appendonly is yes")
+	}
+}
+
+func (c *durabilityCheck) appendOnlyFile() {
+	if c.info["aof_last_write_status"] == "err" {
+		c.add(pleoauth.RiskPersistence, "Redis could not write to its append-only file; look at its log and its disk")
+	}
+	if fsync, _ := c.config("appendfsync"); fsync == "no" {
+		c.add(pleoauth.RiskPersistence, "appendfsync is no: what Redis wrote last is lost if its machine fails; set appendfsync everysec or always")
+	}
+}
+
+func (c *durabilityCheck) snapshots() {
+	points, seen := c.config("save")
+	switch {
+	case !seen:
+		c.add(pleoauth.RiskPersistence, "appendonly is no, and whether Redis makes snapshots could not be seen (the user may not CONFIG GET); set appendonly yes")
+	case points == "":
+		c.add(pleoauth.RiskPersistence, "Redis keeps nothing on disk, so that a restart loses every grant; set appendonly yes")
+	case c.info["rdb_last_bgsave_status"] == "err":
+		c.add(pleoauth.RiskPersistence, "Redis could not write its last snapshot; look at its log and its disk, and set appendonly yes")
+	}
+}
+
+func (c *durabilityCheck) replicas(wanted, inStep int) {
+	if inStep < wanted {
+		c.add(pleoauth.RiskReplicas, fmt.Sprintf("Redis has %d replicas in step, and wait_replicas is %d: nothing is refreshed; bring replicas back or lower wait_replicas", inStep, wanted))
+	}
+}
+
+var infoLine = regexp.MustCompile(`(?m)^(\w+):([^\r\n]*)`)
+
+// parseInfo reads the answer of INFO.
+func parseInfo(text string) map[string]string {
+	fields := make(map[string]string)
+	for _, m := range infoLine.FindAllStringSubmatch(text, -1) {
+		fields[m[1]] = m[2]
+	}
+	return fields
+}

@@ -1,0 +1,131 @@
+package redisstore_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
+)
+
+// risks returns what a store's check finds.
+func risks(t *testing.T, store *redisstore.Store) []pleoauth.DurabilityRisk {
+	t.Helper()
+	found, err := store.CheckDurability(t.Context())
+	require.NoError(t, err)
+	return found
+}
+
+func TestServerThatMayLoseGrantsIsTold(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	client := server.Client(t)
+	o := options(t, server.URL())
+	least := options(t, "redis://pleo:s3cr3t@"+server.Addr())
+	for name, c := range map[string]struct {
+		config []string
+		user   redisstore.Options
+		code   string // empty: no risk
+		text   string
+	}{
+		"all is well": {
+			[]string{"appendonly", "yes"}, o, "", "",
+		},
+		"all is well, as far as the least user sees": {
+			[]string{"appendonly", "yes"}, least, "", "",
+		},
+		"snapshots alone": {
+			[]string{"save", "900 1"}, o, "", "",
+		},
+		"nothing on disk": {
+			nil, o, pleoauth.RiskPersistence, "Redis keeps nothing on disk, so that a restart loses every grant; set appendonly yes",
+		},
+		"perhaps nothing on disk": {
+			[]string{"save", "900 1"}, least, pleoauth.RiskPersistence, "appendonly is no, and whether Redis makes snapshots could not be seen (the user may not CONFIG GET); set appendonly yes",
+		},
+		"no fsync": {
+			[]string{"appendonly", "yes", "appendfsync", "no"}, o, pleoauth.RiskPersistence, "appendfsync is no: what Redis wrote last is lost if its machine fails; set appendfsync everysec or always",
+		},
+		"eviction": {
+			[]string{"appendonly", "yes", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"}, least, pleoauth.RiskEviction, "maxmemory-policy is allkeys-lru: Redis drops grants when its memory is full; set maxmemory-policy noeviction",
+		},
+		"eviction some day": {
+			[]string{"appendonly", "yes", "maxmemory-policy", "allkeys-random"}, o, pleoauth.RiskEviction, "maxmemory-policy is allkeys-random: Redis drops grants as soon as maxmemory is set and its memory is full; set maxmemory-policy noeviction",
+		},
+		"eviction of what ends by itself": {
+			[]string{"appendonly", "yes", "maxmemory", "1gb", "maxmemory-policy", "volatile-lru"}, o, pleoauth.RiskEviction, "maxmemory-policy is volatile-lru: Redis drops locks, and authorisations that are under way, when its memory is full; set maxmemory-policy noeviction",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, option := range [][2]string{
+				{"appendonly", "no"}, {"appendfsync", "everysec"}, {"save", ""}, {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"},
+			} {
+				require.NoError(t, client.ConfigSet(t.Context(), option[0], option[1]).Err())
+			}
+			for i := 0; i < len(c.config); i += 2 {
+				require.NoError(t, client.ConfigSet(t.Context(), c.config[i], c.config[i+1]).Err())
+			}
+			store := open(t, c.user)
+			for range 2 { // what was refused once is not asked for again
+				found := risks(t, store)
+				if c.code == "" {
+					require.Empty(t, found)
+					continue
+				}
+				require.Equal(t, []pleoauth.DurabilityRisk{{Code: c.code, Server: server.Addr(), Text: c.text}}, found)
+			}
+		})
+	}
+}
+
+func TestServerThatRefusesConfigIsAskedOnce(t *testing.T) {
+	server := redistest.Start(t, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	store := open(t, options(t, "redis://pleo:s3cr3t@"+server.Addr()))
+	for range 3 {
+		require.Len(t, risks(t, store), 1)
+	}
+	require.Equal(t, "0", calls(t, server, "config\\|get"))
+	log, err := server.Client(t).Do(t.Context(), "acl", "log").Slice()
+	require.NoError(t, err)
+	require.Len(t, log, 1)
+	require.Contains(t, log[0], int64(1), "refused once")
+}
+
+func TestFewerReplicasThanHaveToConfirmAreARisk(t *testing.T) {
+	master := redistest.Start(t, redistest.WithAppendOnly())
+	o := options(t, master.URL())
+	require.Empty(t, risks(t, open(t, o)))
+	o.WaitReplicas = new(1)
+	store := open(t, o)
+	require.Equal(t, []pleoauth.DurabilityRisk{{
+		Code: pleoauth.RiskReplicas, Server: master.Addr(),
+		Text: "Redis has 0 replicas in step, and wait_replicas is 1: nothing is refreshed; bring replicas back or lower wait_replicas",
+	}}, risks(t, store))
+	master.StartReplica(t)
+	require.Empty(t, risks(t, store))
+}
+
+func TestEveryMasterOfAClusterIsChecked(t *testing.T) {
+	c := redistest.StartCluster(t, 3, redistest.WithAppendOnly(), redistest.WithConfig(
+		"user pleo on >s3cr3t "+redisstore.LeastACL+" "+redisstore.LeastClusterACL))
+	require.NoError(t, c.Nodes[2].Client(t).ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
+	o := clusterOptions(c)
+	o.Username, o.Password = "pleo", "s3cr3t"
+	store := open(t, o)
+	found := risks(t, store)
+	require.Len(t, found, 1)
+	require.Equal(t, pleoauth.RiskEviction, found[0].Code)
+	require.Equal(t, c.Nodes[2].Addr(), found[0].Server)
+
+	c.Nodes[0].Kill()
+	found, err := store.CheckDurability(t.Context())
+	require.Error(t, err)
+	require.Len(t, found, 1, "what the others say comes with the error")
+}
+
+func TestServerThatIsAwayIsNotJudged(t *testing.T) {
+	found, err := open(t, options(t, "redis://127.0.0.1:1")).CheckDurability(t.Context())
+	require.Error(t, err)
+	require.Empty(t, found)
+}
