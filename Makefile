@@ -50,4 +50,5 @@ xcaddy: ## build Caddy with this module by way of xcaddy
 SEEDS ?= 10000
 .PHONY: simulate
 simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time
-	go test -timeout 0 -run TestSimulatedSchedules -v ./pleoauth -seeds $(SEEDS) | grep -v -e '=== RUN' -e '--- PASS'
+	go test -c -o bin/simulation.test ./pleoauth
+	cd pleoauth && GOGC=800 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -progress 20000 -tally ../docs/figures-simulation.json

@@ -136,7 +136,7 @@ func (s *sim) judge() simOutcome {
 	if limit := 150 * len(s.names); c.TokenRequests > limit || c.Introspections > limit {
 		s.broken("I4: %d requests to the token endpoint, %d introspections", c.TokenRequests, c.Introspections)
 	}
-	return simOutcome{refreshes: c.Refreshes, replays: c.Replays, faults: s.faults, lost: lost, violation: s.bad}
+	return simOutcome{Refreshes: c.Refreshes, Replays: c.Replays, Faults: s.faults, Lost: lost, violation: s.bad}
 }
 
 // judgeEnd says whether a grant was lost, and sees that it was lost with a

@@ -2,6 +2,7 @@ package pleoauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -24,6 +25,7 @@ var (
 	seeds     = flag.Int("seeds", 2000, "how many schedules TestSimulatedSchedules plays")
 	firstSeed = flag.Int("seed", 0, "the first of them; with -seeds 1 and -v one schedule is played and told")
 	progress  = flag.Int("progress", 0, "after how many schedules to say how far it is; 0: never")
+	tallyFile = flag.String("tally", "", "a JSON file for what came of them, for the documentation")
 )
 
 // TestSimulatedSchedules plays schedules of replicas, store and Pleo in virtual
@@ -55,35 +57,43 @@ func TestSimulatedSchedules(t *testing.T) {
 	}
 	group.Wait()
 	fmt.Println(tally.String())
+	if *tallyFile != "" && !t.Failed() {
+		text, err := json.MarshalIndent(&tally, "", "\t")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
+	}
 }
 
 type simOutcome struct {
-	refreshes, replays, faults int
-	lost                       int // with a process, or with an answer
-	violation                  string
+	Faults    int `json:"faults"`
+	Refreshes int `json:"refreshes"`
+	Replays   int `json:"replays"`
+	// Lost are grants that went with a process, or with an answer.
+	Lost      int    `json:"lost"`
+	violation string // the first one, "" if there was none
 }
 
 type simTally struct {
 	mu        sync.Mutex
-	schedules int
+	Schedules int `json:"schedules"`
 	simOutcome
 }
 
 func (s *simTally) add(o simOutcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.schedules++
-	s.refreshes += o.refreshes
-	s.replays += o.replays
-	s.lost += o.lost
-	s.faults += o.faults
+	s.Schedules++
+	s.Refreshes += o.Refreshes
+	s.Replays += o.Replays
+	s.Lost += o.Lost
+	s.Faults += o.Faults
 }
 
 func (s *simTally) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return fmt.Sprintf("%d schedules, %d faults, %d refreshes: %d replays, %d grants lost with a process or an answer, all others in use",
-		s.schedules, s.faults, s.refreshes, s.replays, s.lost)
+		s.Schedules, s.Faults, s.Refreshes, s.Replays, s.Lost)
 }
 
 // sim is one schedule.
