@@ -2,8 +2,6 @@ package pleoauth_test
 
 import (
 	"context"
-	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,81 +18,6 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
-
-var (
-	seeds     = flag.Int("seeds", 2000, "how many schedules TestSimulatedSchedules plays")
-	firstSeed = flag.Int("seed", 0, "the first of them; with -seeds 1 and -v one schedule is played and told")
-	progress  = flag.Int("progress", 0, "after how many schedules to say how far it is; 0: never")
-	tallyFile = flag.String("tally", "", "a JSON file for what came of them, for the documentation")
-)
-
-// TestSimulatedSchedules plays schedules of replicas, store and Pleo in virtual
-// time, each made from its seed: latencies, who calls when, and faults between
-// the steps of the protocol. It judges after every step, and once more when the
-// faults have ended.
-func TestSimulatedSchedules(t *testing.T) {
-	var tally simTally
-	var group sync.WaitGroup
-	var next atomic.Int64
-	for range 2 {
-		group.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= *seeds || t.Failed() {
-					return
-				}
-				seed := *firstSeed + i
-				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					outcome := simulate(t, uint64(seed), *seeds == 1, mutant{})
-					require.Empty(t, outcome.violation, "play it again with -seeds 1 -seed %d -v", seed)
-					tally.add(outcome)
-				})
-				if *progress > 0 && (i+1)%*progress == 0 {
-					fmt.Println(tally.String())
-				}
-			}
-		})
-	}
-	group.Wait()
-	fmt.Println(tally.String())
-	if *tallyFile != "" && !t.Failed() {
-		text, err := json.MarshalIndent(&tally, "", "\t")
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
-	}
-}
-
-type simOutcome struct {
-	Faults    int `json:"faults"`
-	Refreshes int `json:"refreshes"`
-	Replays   int `json:"replays"`
-	// Lost are grants that went with a process, or with an answer.
-	Lost      int    `json:"lost"`
-	violation string // the first one, "" if there was none
-}
-
-type simTally struct {
-	mu        sync.Mutex
-	Schedules int `json:"schedules"`
-	simOutcome
-}
-
-func (s *simTally) add(o simOutcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Schedules++
-	s.Refreshes += o.Refreshes
-	s.Replays += o.Replays
-	s.Lost += o.Lost
-	s.Faults += o.Faults
-}
-
-func (s *simTally) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return fmt.Sprintf("%d schedules, %d faults, %d refreshes: %d replays, %d grants lost with a process or an answer, all others in use",
-		s.Schedules, s.Faults, s.Refreshes, s.Replays, s.Lost)
-}
 
 // sim is one schedule.
 type sim struct {
