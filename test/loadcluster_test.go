@@ -145,3 +145,13 @@ func (p *proxy) quiet(t *testing.T) {
 	a := p.admin(t, http.MethodPatch, "/config/logging/logs/default/level", "application/json", []byte(`"WARN"`))
 	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 }
+
+// shorten has a proxy obtain a token that lives from now for the given time, and
+// lets those after it live for long.
+func (e *pleo) shorten(t *testing.T, p *proxy, life time.Duration) {
+	t.Helper()
+	e.SetAccessTokenLife(life)
+	a := p.admin(t, http.MethodPost, "/pleo/connections/default/refresh", "", nil)
+	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
+	e.SetAccessTokenLife(15 * time.Minute)
+}

@@ -34,7 +34,9 @@ func lifetimes() []lifetime {
 		{says: 60, life: time.Minute, every: 30 * time.Second, alike: true},
 		{says: 5, life: 5 * time.Second, every: 2500 * time.Millisecond},
 		{says: 1, life: time.Second, every: time.Second},
-		{says: 0, life: 0, every: time.Second, mayFail: true},
+		// Each is refreshed when it should have expired, and the next once more,
+		// because it is refused.
+		{says: 0, life: 0, every: time.Second / 2, mayFail: true},
 		{says: 0, life: hour, every: time.Second, alike: true},
 		{says: nil, life: hour, every: 2 * time.Minute},
 		{says: json.RawMessage("1e400"), life: hour, every: hour, alike: true},
@@ -111,11 +113,11 @@ func TestLoadWhileTheTokenEndpointRefusesConnectionsTriesAtABoundedPace(t *testi
 	t.Parallel()
 	const row = "token endpoint away, two replicas under load"
 	length := time.Duration(count(6, 60)) * time.Second
-	e, r := startPleo(t, pleotest.WithAccessTokenLife(2*time.Second)), redistest.Start(t, withReplicaUsers(2))
+	e, r := startPleo(t), redistest.Start(t, withReplicaUsers(2))
 	way := detourToAuth(t, e)
 	replicas := startReplicas(t, e, r, 2, nil)
+	e.shorten(t, replicas[0], 2*time.Second)
 	way.shut()
-	e.SetAccessTokenLife(15 * time.Minute)
 	e.ResetCounters()
 
 	calls := openLoop(t, 100, length, callReplicas(t, replicas...))
@@ -144,8 +146,9 @@ func TestLoadWhileTheTokenEndpointAsksForAnHourSendsItOneRequest(t *testing.T) {
 	t.Parallel()
 	const row = "token endpoint says Retry-After: 3600, two replicas under load"
 	length := time.Duration(count(6, 60)) * time.Second
-	e, r := startPleo(t, pleotest.WithAccessTokenLife(2*time.Second)), redistest.Start(t, withReplicaUsers(2))
+	e, r := startPleo(t), redistest.Start(t, withReplicaUsers(2))
 	replicas := startReplicas(t, e, r, 2, nil)
+	e.shorten(t, replicas[0], 2*time.Second)
 	e.ResetCounters()
 	e.Fault(pleotest.Fault{Endpoint: pleotest.Token, Times: pleotest.Always, Status: 429, Header: map[string][]string{"Retry-After": {"3600"}}})
 
