@@ -11,7 +11,7 @@ import (
 )
 
 func TestLoadOnThreeReplicasFailsNoCallWhileTokensLiveForThreeSeconds(t *testing.T) {
-	t.Parallel()
+	apart(t)
 	const row, rate, life = "load", 300, 3 * time.Second
 	length := time.Duration(count(10, 60)) * time.Second
 	e := startPleo(t, pleotest.WithAccessTokenLife(life))

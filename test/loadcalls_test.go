@@ -118,6 +118,14 @@ func openLoop(t *testing.T, rate int, length time.Duration, call func(i int) ans
 	return l.end()
 }
 
+// apart lets a test run beside others, unless it is there for its figures.
+func apart(t *testing.T) {
+	t.Helper()
+	if !*long {
+		t.Parallel()
+	}
+}
+
 // callReplicas calls each of them in turn.
 func callReplicas(t *testing.T, replicas ...*proxy) func(i int) answer {
 	return func(i int) answer {

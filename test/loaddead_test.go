@@ -13,7 +13,7 @@ import (
 )
 
 func TestLoadOnADeadConnectionReachesNeitherPleoNorRedis(t *testing.T) {
-	t.Parallel()
+	apart(t)
 	const row, rate = "dead connection", 500
 	length := time.Duration(count(5, 60)) * time.Second
 	e, r := startPleo(t), redistest.Start(t)

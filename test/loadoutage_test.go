@@ -45,7 +45,7 @@ func absences(half time.Duration) []absence {
 func TestLoadNoticesNothingOfRedisAwayForLessThanHalfATokensLife(t *testing.T) {
 	t.Parallel()
 	half := time.Duration(count(8, 10)) * time.Second
-	playAll(t, 12, absences(half), absence.name, func(t *testing.T, a absence) { playAbsence(t, 2*half, a) })
+	playAll(t, 6, absences(half), absence.name, func(t *testing.T, a absence) { playAbsence(t, 2*half, a) })
 }
 
 func playAbsence(t *testing.T, life time.Duration, a absence) {
