@@ -51,3 +51,9 @@ SEEDS ?= 10000
 .PHONY: simulate
 simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time
 	go test -timeout 0 -run TestSimulatedSchedules -v ./pleoauth -seeds $(SEEDS) | grep -v -e '=== RUN' -e '--- PASS'
+
+.PHONY: measure-gate
+measure-gate: ## measure what telling replicas of a refresh is worth, for minutes, and write it into docs/gate.md
+	rm -f docs/figures-gate.json
+	go test -count 1 -timeout 30m -run TestLoadWithEachWay -v ./test -measure-gate -figures $(CURDIR)/docs/figures-gate.json | grep -v -e '=== ' -e '--- PASS'
+	go test -count 1 -run TestTheTableOfTheGateIsWhatWasMeasured ./docs -write-gate

@@ -50,10 +50,11 @@ type gateCell struct {
 
 func (c gateCell) name() string { return fmt.Sprintf("%s, %v, %s", c.way, c.takes, c.judged) }
 
-// gateMeasured is what came of a cell, over all rounds.
+// gateMeasured is what came of a cell: sums over all rounds, and how long callers
+// waited in each, around refreshes and apart from them.
 type gateMeasured struct {
 	calls, refreshes, refused int
-	all, near, apart          []time.Duration
+	near, apart               [][]time.Duration
 }
 
 // The table in docs/gate.md is of `make measure-gate`; without that flag a moment
@@ -74,7 +75,7 @@ func TestLoadWithEachWayToAnnounceARefreshFailsNoCall(t *testing.T) {
 		})
 		return
 	}
-	const rounds, length = 3, 9 * time.Second
+	const rounds, length = 5, 6 * time.Second
 	measured := map[gateCell]*gateMeasured{}
 	for range rounds {
 		for _, takes := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond} {
@@ -108,14 +109,15 @@ func measureCell(t *testing.T, r *redistest.Server, c gateCell, length time.Dura
 	m.calls += len(calls)
 	m.refreshes += counters.Refreshes
 	m.refused += counters.DeadTokenCalls
+	var near, apart []time.Duration
 	for i, call := range calls {
-		m.all = append(m.all, call.took())
 		if w.near(w.nameOf(i), call.due) {
-			m.near = append(m.near, call.took())
+			near = append(near, call.took())
 		} else {
-			m.apart = append(m.apart, call.took())
+			apart = append(apart, call.took())
 		}
 	}
+	m.near, m.apart = append(m.near, near), append(m.apart, apart)
 }
 
 func (m *gateMeasured) figures(t *testing.T, row string) {
@@ -123,7 +125,18 @@ func (m *gateMeasured) figures(t *testing.T, row string) {
 	figure(t, row, "calls", m.calls)
 	figure(t, row, "refreshes", m.refreshes)
 	figure(t, row, "401s per refresh", math.Round(100*float64(m.refused)/float64(max(1, m.refreshes)))/100)
-	figureLatencies(t, row, "callers", m.all)
-	figureLatencies(t, row, "around a refresh", m.near)
-	figureLatencies(t, row, "apart from one", m.apart)
+	m.latencies(t, row, "around a refresh", m.near)
+	m.latencies(t, row, "apart from one", m.apart)
+}
+
+// latencies notes the medians of the rounds: the machine has better and worse ones.
+func (m *gateMeasured) latencies(t *testing.T, row, of string, rounds [][]time.Duration) {
+	t.Helper()
+	for name, p := range map[string]float64{"p50": 50, "p90": 90, "p99": 99} {
+		each := make([]time.Duration, len(rounds))
+		for i, round := range rounds {
+			each[i] = percentile(round, p)
+		}
+		figure(t, row, of+" "+name+" ms", milliseconds(percentile(each, 50)))
+	}
 }
