@@ -18,6 +18,7 @@ func TestLoadOnThreeReplicasFailsNoCallWhileTokensLiveForThreeSeconds(t *testing
 	r := redistest.Start(t, withReplicaUsers(3))
 	redisMonitor, tokens := watchAdoptions(t, r), watchTokens(e)
 	replicas := startReplicas(t, e, r, 3, nil)
+	startControl(t, r)
 	e.ResetCounters()
 
 	began := time.Now()
@@ -53,10 +54,13 @@ func judgeAdoptions(t *testing.T, row string, stored []adoption, tokens []map[st
 	t.Helper()
 	require.GreaterOrEqual(t, len(stored), len(tokens))
 	require.GreaterOrEqual(t, len(tokens), 3)
-	var reads, serves, olds []time.Duration
+	var reads, control, serves, olds []time.Duration
 	// Neither the authorisation, before the load, nor the last, which the load's
 	// end may have cut short.
 	for k := 1; k < len(tokens)-1; k++ {
+		if at := stored[k].control; !at.IsZero() { // the first ones may precede it
+			control = append(control, at.Sub(stored[k].stored))
+		}
 		for n := range 3 {
 			name := replicaName(n)
 			if name != stored[k].by {
@@ -70,13 +74,17 @@ func judgeAdoptions(t *testing.T, row string, stored []adoption, tokens []map[st
 	}
 	figure(t, row, "adoptions measured", len(serves))
 	figureLatencies(t, row, "stored to read by the other replicas", reads)
+	figureLatencies(t, row, "stored to read by a bare subscriber", control)
 	// It includes the wait for the replica's next call, 10 ms apart.
 	figureLatencies(t, row, "stored to first use", serves)
 	figureLatencies(t, row, "stored to last use of the old token", olds)
+	require.NotEmpty(t, control)
 	bound := 250 * time.Millisecond // in between other tests
 	if *long {
 		bound = 10 * time.Millisecond
 	}
-	require.LessOrEqual(t, percentile(reads, 99), bound)
-	require.LessOrEqual(t, percentile(olds, 99), bound)
+	// On a machine that is busy with something else nobody is on time: what a bare
+	// subscriber needs in the same moments is allowed on top.
+	require.LessOrEqual(t, percentile(reads, 99), bound+percentile(control, 99))
+	require.LessOrEqual(t, percentile(olds, 99), 2*(bound+percentile(control, 99)))
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -84,13 +85,46 @@ type adoption struct {
 	stored time.Time // when Redis had it
 	by     string    // the replica that stored it
 	reads  map[string]time.Time
+	// control is when the test's own subscriber had heard of it and asked Redis.
+	control time.Time
 }
+
+const controlKey = "control"
+
+// startControl subscribes to the changes of the one record there is, and asks
+// Redis for something at each: as little as a replica can do. What that takes is
+// the machine's share.
+func startControl(t *testing.T, r *redistest.Server) {
+	t.Helper()
+	c := redisClient(t, r)
+	subscription := c.PSubscribe(t.Context(), "*:notice:default")
+	_, err := subscription.Receive(t.Context())
+	require.NoError(t, err)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for message := range subscription.Channel() {
+			if strings.Contains(message.Payload, changedNotice) {
+				_ = c.Get(context.WithoutCancel(t.Context()), controlKey).Err() // there is no such key
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = subscription.Close()
+		done.Wait()
+	})
+}
+
+// changedNotice is in the notice that is published with a new grant.
+const changedNotice = `"kind":"changed"`
 
 // watchAdoptions watches the writes and reads of the one record there is.
 func watchAdoptions(t *testing.T, r *redistest.Server) *monitor {
 	t.Helper()
 	return startMonitor(t, r, func(c command) bool {
-		return c.client == "lua" && strings.EqualFold(c.args[0], "publish") && strings.Contains(c.args[2], `"kind":"changed"`) || c.args[0] == "evalsha"
+		if c.args[0] == "get" && c.args[1] == controlKey {
+			return true
+		}
+		return c.client == "lua" && strings.EqualFold(c.args[0], "publish") && strings.Contains(c.args[2], changedNotice) || c.args[0] == "evalsha"
 	})
 }
 
@@ -103,6 +137,10 @@ func adoptions(commands []command, users map[string]string) []adoption {
 		switch {
 		case c.client == "lua":
 			all = append(all, adoption{stored: c.at, by: writer, reads: map[string]time.Time{}})
+		case c.args[0] == "get":
+			if len(all) > 0 {
+				all[len(all)-1].control = c.at
+			}
 		case len(c.args) == 4 && strings.Contains(c.args[3], ":record:"): // a read: nothing but the key
 			if len(all) == 0 {
 				continue
