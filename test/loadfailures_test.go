@@ -100,10 +100,11 @@ func playFailure(t *testing.T, r *redistest.Server, f failure) {
 	figure(t, row, "answers", outcomes(calls))
 	require.Equal(t, f.posts, counters.RefreshRequests)
 	require.Equal(t, f.posts, counters.TokenRequests)
-	// On a machine that is busy with something else Pleo's word can be too old by
-	// the time it is read: then it is asked again.
+	// A call that is on its way when its token expires can be refused, which is
+	// looked into, once. On a machine that is busy with something else Pleo's word
+	// can be too old by the time it is read: then it is asked again.
 	late := int(settled.Sub(calls[0].due) / (18 * time.Second))
-	require.LessOrEqual(t, counters.Introspections, f.asks+4*late)
+	require.LessOrEqual(t, counters.Introspections, f.asks+1+4*late)
 	for _, answer := range f.sees {
 		require.Contains(t, outcomes(calls), answer)
 	}
