@@ -52,3 +52,9 @@ SEEDS ?= 10000
 simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time
 	go test -c -o bin/simulation.test ./pleoauth
 	cd pleoauth && GOGC=800 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -workers 2 -progress 20000 -tally ../docs/figures-simulation.json
+
+.PHONY: measure-gate
+measure-gate: ## measure what telling replicas of a refresh is worth, for minutes, and write it into docs/gate.md
+	rm -f docs/figures-gate.json
+	go test -count 1 -timeout 30m -run TestLoadWithEachWay -v ./test -measure-gate -figures $(CURDIR)/docs/figures-gate.json | grep -v -e '=== ' -e '--- PASS'
+	go test -count 1 -run TestTheTableOfTheGateIsWhatWasMeasured ./docs -write-gate

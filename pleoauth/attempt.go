@@ -154,13 +154,13 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	own := &sentRequest{nonce: m.Nonce, conn: conn, ended: make(chan struct{})}
 	spent := &pair{
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
-		version: marked.Version, subject: marked.Subject,
+		version: marked.Version, subject: marked.Subject, for401At: marked.locally(marked.For401At),
 	}
 	sending := a.goWork(func() {
 		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
 		own.end()
 		err = a.answered(a.c, refreshed{
-			marked: marked, mark: m, spent: spent, before: before, for401: a.f.for401, next: next, err: err,
+			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), next: next, err: err,
 		})
 		if !a.c.left(spent.version) {
 			a.revokeGate(a.c, m.Nonce)
@@ -176,6 +176,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	a.c.sends(own)
 	a.f.at(ErrRefreshUnsettled)
 	a.f.expect(before.Add(m.Life))
+	a.f.waited.Store(&before)
 	timer := time.NewTimer(m.Life - time.Since(before))
 	defer timer.Stop()
 	select {

@@ -12,10 +12,12 @@ import (
 type flight struct {
 	// goal is the version that has to be left behind. Timer, expired token and
 	// refused token all ask for the same: a version other than this one.
-	goal   string
-	for401 bool
-	// started is when callers began to wait.
+	goal    string
+	for401  bool
 	started time.Time
+	// waited is when what callers wait for now began: the flight, or the sending
+	// of the token, for which a mark may have had to be waited out first.
+	waited atomic.Pointer[time.Time]
 	// stage is the kind of error for callers who stop waiting now.
 	stage atomic.Pointer[error]
 	// until is when the wait that the flight is in should be over.
@@ -49,6 +51,7 @@ func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 	now := time.Now()
 	f := &flight{goal: goal, for401: for401, started: now, done: make(chan struct{})}
 	f.at(ErrStoreUnavailable)
+	f.waited.Store(&now)
 	if c.failing.err != nil && now.Before(c.failing.until) {
 		f.err = c.failing.err
 		close(f.done)
@@ -94,17 +97,24 @@ func holdBack(err error, times int) time.Duration {
 }
 
 // awaitFlight waits for a flight's end, or returns why the caller has waited
-// long enough: its own context, or the refresh timeout since the flight began.
+// long enough: its own context, or the refresh timeout since the flight began or
+// has sent the token.
 func (s *Source) awaitFlight(ctx context.Context, c *connection, f *flight) error {
-	timer := time.NewTimer(s.config().RefreshTimeout - time.Since(f.started))
-	defer timer.Stop()
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return f.givenUp(c.name)
+	for {
+		waited := f.waited.Load()
+		timer := time.NewTimer(s.config().RefreshTimeout - time.Since(*waited))
+		select {
+		case <-f.done:
+			timer.Stop()
+			return f.err
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+			if f.waited.Load() == waited {
+				return f.givenUp(c.name)
+			}
+		}
 	}
 }
 

@@ -32,9 +32,24 @@ type refreshed struct {
 	mark   Mark
 	spent  *pair
 	before time.Time // the moment before the mark was asked for
-	for401 bool
-	next   Grant
-	err    error
+	// for401At is when a refusal was last the reason for a refresh, or zero.
+	for401At time.Time
+	next     Grant
+	err      error
+}
+
+// refusedAt is when a refusal was last the reason for a refresh of a connection: now,
+// or when the pair that is spent was obtained, or one not long before it. A token
+// that dies at once would otherwise be refreshed for its expiry and for its refusal
+// in turn.
+func refusedAt(f *flight, spent *pair, now time.Time) time.Time {
+	if f.for401 {
+		return now
+	}
+	if !spent.for401At.IsZero() && now.Sub(spent.for401At) < again401 {
+		return spent.for401At
+	}
+	return time.Time{}
 }
 
 // answered takes the outcome of a refresh to the store. It returns nil if the
@@ -48,7 +63,7 @@ func (s *Source) answered(c *connection, r refreshed) error {
 			grant: r.next,
 			seq:   r.spent.seq, generation: r.spent.generation + 1, lineage: r.spent.lineage,
 			version: random128(), subject: r.spent.subject,
-			obtained: r.before, for401: r.for401,
+			obtained: r.before, for401At: r.for401At,
 		}
 		// A token that has expired on its way is tried once: it costs nothing.
 		p.grant.ExpiresIn = max(p.grant.ExpiresIn, time.Since(r.before)+minLife)

@@ -102,8 +102,8 @@ type Record struct {
 	// NotBeforeReason says what is waited for until NotBefore: one of the
 	// error codes of this package, for callers that meet the wait.
 	NotBeforeReason string
-	// For401At is when the grant was obtained because the one before it had
-	// been refused, or zero.
+	// For401At is when a grant was last obtained because the one before it had been
+	// refused, if that was not long before this one; or zero.
 	For401At time.Time
 	// Due is when the sweep should look at the connection again: its position
 	// in the index. Zero keeps it out of the index.
@@ -143,6 +143,15 @@ type Snapshot struct {
 
 // Clock returns what the store's clock says now, counted from when it was read.
 func (s Snapshot) Clock() time.Time { return s.Now.Add(time.Since(s.ReadAt)) }
+
+// locally returns a time of the store's clock that has passed on this process's
+// clock; zero stays zero.
+func (s Snapshot) locally(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return s.ReadAt.Add(min(t.Sub(s.Now), 0))
+}
 
 // Remaining returns how long it is until t, a time on the store's clock.
 func (s Snapshot) Remaining(t time.Time) time.Duration { return t.Sub(s.Clock()) }

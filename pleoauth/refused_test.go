@@ -111,3 +111,25 @@ func TestARefusedTokenThatCannotBeAskedAboutIsUnsettled(t *testing.T) {
 		require.ErrorIs(t, err, pleoauth.ErrTokenAlive)
 	})
 }
+
+func TestTokensThatExpireAtOnceAndAreRefusedAreRefreshedForOneReasonNotForTwoInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.pleo.Fault(pleotest.Fault{
+			Endpoint: pleotest.Token, Times: pleotest.Always, Set: map[string]any{"expires_in": 0}, AccessDeadOnArrival: true,
+		})
+		r := w.replica()
+		begun := begin(t, r, pleoauth.AuthorisationRequest{Connection: "default"})
+		back, err := w.pleo.Approve(begun.URL, "")
+		require.NoError(t, err)
+		_, err = r.CompleteAuthorisation(t.Context(), callback(t, back, begun))
+		require.NoError(t, err)
+		for range 600 {
+			if token, err := r.Token(t.Context(), "default"); err == nil {
+				_, _ = r.Refused(t.Context(), "default", token)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.LessOrEqual(t, w.pleo.Counters().Refreshes, 65, "in a minute")
+	})
+}

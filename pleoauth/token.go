@@ -78,7 +78,7 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 			}
 			continue
 		}
-		if wait := again401 - time.Since(v.pair.obtained); v.refused && v.pair.for401 && wait > 0 {
+		if wait := again401 - time.Since(v.pair.for401At); v.refused && wait > 0 {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: name, RetryAfter: wait, Err: errRefusedAgain}
 		}
 		if err := s.awaitFlight(ctx, c, s.fly(c, v.version, v.refused)); err != nil {

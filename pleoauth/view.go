@@ -18,8 +18,9 @@ type pair struct {
 	subject         string
 	// obtained is when it was asked for, on this process's clock.
 	obtained time.Time
-	// for401 is set if the pair before it had been refused.
-	for401 bool
+	// for401At is when a refusal was last the reason for a refresh that led to it,
+	// if that was not long before, on this process's clock; zero: none was.
+	for401At time.Time
 }
 
 // view is what this process knows of a connection: immutable, replaced whole.
@@ -76,8 +77,8 @@ func (s *Source) viewOf(snap Snapshot, g Grant, subscription uint64) *view {
 			grant: g,
 			seq:   snap.Seq, generation: snap.Generation, lineage: snap.Lineage, version: snap.Version,
 			subject:  snap.Subject,
-			obtained: snap.ReadAt.Add(min(snap.Obtained.Sub(snap.Now), 0)),
-			for401:   !snap.For401At.IsZero(),
+			obtained: snap.locally(snap.Obtained),
+			for401At: snap.locally(snap.For401At),
 		})
 	}
 	v.marked = snap.Marked() != nil

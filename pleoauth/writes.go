@@ -70,8 +70,8 @@ func (p stored) into(s Snapshot) Record {
 	r.Obtained, r.Expires = obtained, obtained.Add(p.grant.ExpiresIn)
 	r.Attempts, r.NotBefore, r.NotBeforeWait, r.NotBeforeReason = 0, time.Time{}, 0, ""
 	r.For401At = time.Time{}
-	if p.for401 {
-		r.For401At = obtained
+	if !p.for401At.IsZero() {
+		r.For401At = s.Clock().Add(-time.Since(p.for401At))
 	}
 	r.Due = obtained.Add(p.due)
 	r.Mark = nil

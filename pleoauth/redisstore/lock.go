@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -23,11 +25,13 @@ type lock struct {
 func (s *Store) Lock(ctx context.Context, name string, life time.Duration) (pleoauth.Lock, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	held, err := s.locker.Obtain(ctx, s.keys.lock(name), atLeastMillisecond(life), nil)
+	token := s.unanswered.take(name)
+	held, err := s.locker.Obtain(ctx, s.keys.lock(name), atLeastMillisecond(life), &redislock.Options{Token: token})
 	switch {
 	case errors.Is(err, redislock.ErrNotObtained):
 		return nil, pleoauth.ErrLocked
 	case err != nil:
+		s.unanswered.put(name, token, life)
 		return nil, fmt.Errorf("redis: lock: %w", err)
 	}
 	return &lock{store: s, name: name, held: held}, nil
@@ -71,6 +75,52 @@ func (s *Store) lockToken(name string, l pleoauth.Lock) (string, error) {
 	}
 	return own.held.Token(), nil
 }
+
+// unanswered are the tokens of locks that were asked for without an answer. A
+// server that hung takes such a lock when it goes on, for nobody: whoever asks
+// next does so with the same token, and has it.
+type unanswered struct {
+	mu     sync.Mutex
+	tokens map[string]unansweredToken
+}
+
+type unansweredToken struct {
+	token string
+	until time.Time // the lock lapses by then, if it was taken at once
+}
+
+// manyUnanswered is from how many on those that have lapsed are looked for.
+const manyUnanswered = 1024
+
+// take returns the token to ask for a connection's lock with: one that was not
+// answered, or a new one.
+func (u *unanswered) take(name string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	known, ok := u.tokens[name]
+	delete(u.tokens, name)
+	if ok && time.Now().Before(known.until) {
+		return known.token
+	}
+	return newRevision()
+}
+
+func (u *unanswered) put(name, token string, life time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	if len(u.tokens) >= manyUnanswered {
+		maps.DeleteFunc(u.tokens, func(_ string, t unansweredToken) bool { return now.After(t.until) })
+	}
+	if u.tokens == nil {
+		u.tokens = map[string]unansweredToken{}
+	}
+	u.tokens[name] = unansweredToken{token, now.Add(unansweredLife + life)}
+}
+
+// unansweredLife is for how long a server may hang and still take a lock that
+// was asked for before.
+const unansweredLife = time.Minute
 
 func atLeastMillisecond(d time.Duration) time.Duration { return max(d, time.Millisecond) }
 

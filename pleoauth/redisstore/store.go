@@ -22,7 +22,9 @@ type Store struct {
 	keys    keys
 	client  client
 	locker  *redislock.Client
-	notices *notices
+	// unanswered are locks that may have been taken.
+	unanswered unanswered
+	notices    *notices
 	// configRefused says that the user may not CONFIG GET.
 	configRefused atomic.Bool
 
