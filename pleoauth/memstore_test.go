@@ -43,6 +43,8 @@ type memServer struct {
 	sameRun bool
 	// skew is how far the server's clock is off.
 	skew time.Duration
+	// asked, if set, is done when holders of a pair are next asked for it.
+	asked func()
 	// lagging says that replicas confirm nothing.
 	lagging bool
 	// single says that the server is one process at one address, which refuses
@@ -121,6 +123,13 @@ func (m *memServer) record(name string) pleoauth.Record {
 	return m.records[name].Record
 }
 
+// whenAsked has something done when holders of a pair are next asked for it.
+func (m *memServer) whenAsked(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = do
+}
+
 // setLagging has replicas confirm nothing, or again everything.
 func (m *memServer) setLagging(lagging bool) {
 	m.mu.Lock()
@@ -143,8 +152,12 @@ func (m *memServer) put(name string, r pleoauth.Record) {
 }
 
 func (m *memServer) publish(n pleoauth.Notice) {
+	if n.Kind == pleoauth.NoticeWhoHas && m.asked != nil {
+		time.AfterFunc(100*time.Millisecond, m.asked)
+		m.asked = nil
+	}
 	for _, s := range m.stores {
-		if s.watched[n.Connection] && !s.away {
+		if s.watched[n.Connection] && !s.away && !s.deaf {
 			s.queue.put(n)
 		}
 	}
@@ -156,6 +169,7 @@ type memStore struct {
 	queue   *noticeQueue
 	watched map[string]bool // guarded by server.mu
 	away    bool            // guarded by server.mu
+	deaf    bool            // gets no notices; guarded by server.mu
 
 	// step, if set, is called before and after each operation has happened at
 	// the server. An error is returned in place of the operation's result.
@@ -183,6 +197,13 @@ func (s *memStore) setAway(away bool) {
 	if !away {
 		s.queue.put(pleoauth.Notice{Kind: pleoauth.NoticeLost})
 	}
+}
+
+// setDeaf has the replica miss all notices, without its noticing, or hear again.
+func (s *memStore) setDeaf(deaf bool) {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	s.deaf = deaf
 }
 
 func (s *memStore) do(ctx context.Context, op string, f func() error) error {

@@ -12,7 +12,7 @@ import (
 func (s *sim) moreFaults() {
 	for range s.rng.IntN(3) {
 		s.faults++
-		delay, what, length, p := s.moment(), s.rng.IntN(12), s.length(), s.someone()
+		delay, what, length, p := s.moment(), s.rng.IntN(14), s.length(), s.someone()
 		s.say("planned in %v: rare event %d (%v) at %s", delay, what, length, p)
 		time.AfterFunc(delay, func() { s.rare(p, what, length) })
 	}
@@ -64,7 +64,14 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 		time.AfterFunc(length/2, func() { s.store.failover(1) })
 	case 9:
 		s.say("a user authorises while the next refresh hangs")
-		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, DelayBefore: min(length/4, s.processing())}, func() { s.reauthorise(p) })
+		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, DelayBefore: min(length/4, s.processing())}, func() {
+			if int(length)%2 == 0 {
+				s.say("and the store loses its locks")
+				s.note(func(l *ledger) { l.locks = true })
+				s.store.loseLocks()
+			}
+			s.reauthorise(p)
+		})
 	case 10:
 		s.say("two users authorise, and the first one's grant cannot be stored")
 		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, DelayAfter: time.Second}, func() {
@@ -76,7 +83,34 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 		s.say("the store's replicas confirm nothing for %v", length)
 		s.store.setLagging(true)
 		time.AfterFunc(length, func() { s.store.setLagging(false) })
+	case 12:
+		s.say("%s hears no notices for %v", p, length)
+		p.store.setDeaf(true)
+		time.AfterFunc(length, func() { p.store.setDeaf(false) })
+	case 13:
+		s.say("whoever has the next pair is cut off until it is asked for, and nobody hears it come back")
+		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, DelayAfter: time.Second}, s.holdBack)
 	}
+}
+
+// holdBack cuts off every process but one, from which the others are asked what
+// they hold: then they are back, and that one does not hear what they say.
+func (s *sim) holdBack() {
+	living := s.living()
+	asker := living[len(living)-1]
+	for _, p := range living {
+		if p != asker {
+			s.cut(p, longest)
+		}
+	}
+	asker.store.setDeaf(true)
+	s.store.whenAsked(func() {
+		for _, p := range living {
+			p.store.setAway(false)
+		}
+		time.AfterFunc(10*time.Second, func() { asker.store.setDeaf(false) })
+	})
+	time.AfterFunc(longest, func() { asker.store.setDeaf(false) })
 }
 
 // when has something happen as soon as a request meets a fault.
