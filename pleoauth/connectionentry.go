@@ -9,6 +9,8 @@ import (
 // connection is what this process keeps of one connection that it uses.
 type connection struct {
 	name string
+	made time.Time
+
 	view atomic.Pointer[view]
 	gate atomic.Pointer[gate]
 	// used is when a call last asked for it, in Unix seconds.
@@ -53,7 +55,7 @@ type call struct {
 
 func (s *Source) connection(name string) *connection {
 	return s.conns.add(name, func() *connection {
-		return &connection{name: name, changed: make(chan struct{})}
+		return &connection{name: name, made: time.Now(), changed: make(chan struct{})}
 	})
 }
 
