@@ -21,6 +21,7 @@ type heldPair struct {
 	unanswered bool
 	lock       *heldLock
 	failures   int
+	since      time.Time // of the hold
 	// unasked counts how often Pleo did not say whether it lives, askAt is
 	// when it is asked again.
 	unasked int
@@ -33,8 +34,8 @@ func (s *Source) save(c *connection, h *heldPair) {
 	if s.trySave(c, h) {
 		return
 	}
-	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
-	log.Error("the grant could not be stored: it is held and will be saved when the store is back")
+	log := s.heldLog(c, h)
+	log.Error("the grant could not be stored: it is held and will be saved when the store is back", "result", "held")
 	c.mu.Lock()
 	c.held = h
 	if v := c.view.Load(); v == nil || compareOrder(v.seq, v.generation, h.pair.seq, h.pair.generation) < 0 {
@@ -91,11 +92,11 @@ func (s *Source) trySave(c *connection, h *heldPair) bool {
 	case err == nil:
 		s.spill.remove(c.name, h.pair)
 		if h.failures > 0 {
-			s.logger().Info("a held grant has been dealt with", "connection", c.name, "generation", h.pair.generation, "stored", stored)
+			s.heldLog(c, h).Info("a held grant has been dealt with", "result", heldResult(stored))
 		}
 		return true
 	case h.failures == 0 || h.failures%30 == 0:
-		s.logger().Warn("a grant could not be stored", "connection", c.name, "generation", h.pair.generation, "error", err)
+		s.heldLog(c, h).Warn("a grant could not be stored", "error", err)
 	}
 	h.failures++
 	h.snap = nil

@@ -30,6 +30,7 @@ type refreshed struct {
 	spent  *pair
 	before time.Time // the moment before the mark was asked for
 	for401 bool
+	after  RefreshAfter
 	next   Grant
 	err    error
 }
@@ -38,7 +39,8 @@ type refreshed struct {
 // connection has been taken further, or has to be looked at again; an error
 // ends the flight.
 func (s *Source) answered(c *connection, r refreshed) error {
-	log := s.logger().With("connection", c.name, "generation", r.spent.generation, "duration", time.Since(r.before))
+	log := r.log(c, s.logger())
+	s.refreshEnded(r.err, r.after, time.Since(r.before))
 	switch {
 	case r.err == nil:
 		p := &pair{

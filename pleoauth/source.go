@@ -26,6 +26,9 @@ type Source struct {
 	dial   DialFunc
 	roots  *x509.CertPool
 
+	observer atomic.Pointer[Observer]
+	oldest   oldestLeft // what sweeps could not renew
+
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost
 	// subscription counts the times that notices may have been missed: what
@@ -56,6 +59,8 @@ type options struct {
 	roots  *x509.CertPool
 	spill  string
 	random func(n int64) int64
+
+	observer Observer
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -103,6 +108,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 	}
 	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
 	s.log.Store(o.logger)
+	s.observer.Store(&o.observer)
 	store.Listen(s.receive)
 	return s, nil
 }

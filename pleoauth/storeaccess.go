@@ -18,6 +18,7 @@ func (s *Source) read(name string) (Snapshot, error) {
 	defer cancel()
 	snap, err := s.store.Read(ctx, name)
 	s.noteRefused(err)
+	s.storeAnswered(StoreRead, err)
 	if err != nil {
 		return snap, err
 	}
@@ -52,6 +53,7 @@ func (s *Source) apply(name string, snap Snapshot, w write, lock Lock) (Snapshot
 		ctx, cancel := s.command()
 		after, err := s.store.Swap(ctx, name, snap, next, o)
 		cancel()
+		s.storeAnswered(StoreSwap, err)
 		if err == nil {
 			return after, nil
 		}
