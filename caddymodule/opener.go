@@ -82,7 +82,7 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	source, err := pleoauth.NewSource(o.config, store, ring,
-		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()))
+		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()), pleoauth.WithObserver(metrics.observer()))
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
