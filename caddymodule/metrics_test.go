@@ -51,6 +51,20 @@ func (w *world) counted(before map[string]float64) map[string]float64 {
 	return gained
 }
 
+// callAfterReload makes one call that is answered. While Caddy changes its
+// listeners, a connection may be reset before its call is read.
+func (w *world) callAfterReload() {
+	w.t.Helper()
+	eventually(w.t, func() bool {
+		res, err := w.client.Get("http://" + w.app + "/v2/employees")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	}, "a call is answered")
+}
+
 const (
 	callsForwarded = `pleo_calls_total{outcome="forwarded",problem=""}`
 	refreshStored  = `pleo_refreshes_total{after="none",result="stored"}`
@@ -179,7 +193,7 @@ func TestAReloadGoesOnCounting(t *testing.T) {
 	after := w.samples()
 	require.InDelta(t, before[callsForwarded], after[callsForwarded], 0, "nothing is lost")
 	require.Len(t, after, len(before))
-	require.Equal(t, http.StatusOK, w.call(http.MethodGet, "/v2/employees", nil).StatusCode)
+	w.callAfterReload()
 	require.InDelta(t, 1, w.counted(after)[callsForwarded], 0, "and nothing counted twice")
 
 	// Another store, and so another source, whose counters go on all the same.
@@ -198,7 +212,7 @@ func TestARefusedReloadLeavesTheMetricsOfTheRunningConfiguration(t *testing.T) {
 	require.Error(t, load(t, w.caddyfile("", "", "")+"\nhttp://"+taken+" {\n\trespond ok\n}\n"))
 	before := w.samples()
 	require.InDelta(t, 1, before[`pleo_connections{state="connected"}`], 0)
-	require.Equal(t, http.StatusOK, w.call(http.MethodGet, "/v2/employees", nil).StatusCode)
+	w.callAfterReload()
 	require.InDelta(t, 1, w.counted(before)[callsForwarded], 0)
 }
 
