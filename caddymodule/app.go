@@ -143,6 +143,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.opener.check(); err != nil {
 		return err
 	}
+	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	for _, warning := range a.config.Warnings() {
 		a.logger.Warn(warning)
 	}

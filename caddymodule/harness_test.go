@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -69,12 +70,17 @@ func newWorld(t *testing.T, options ...pleotest.Option) *world {
 	return w
 }
 
+// freeAddresses are on ports below those that systems give to outgoing
+// connections: one of these, of any process, could take a port that was free.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
+	for tries := 0; len(addresses) < n; tries++ {
+		require.Less(t, tries, 1000, "no port is free")
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+		if err != nil {
+			continue
+		}
 		defer l.Close()
 		addresses = append(addresses, l.Addr().String())
 	}

@@ -63,11 +63,13 @@ func (t *Transport) call(req *http.Request, body *replay, connection string, tok
 	for {
 		res, err := t.send(req, body, token.Authorization())
 		if err != nil || res.StatusCode != http.StatusUnauthorized {
+			metrics.calls.sent(req, len(refused) > 0, err)
 			return res, err
 		}
 		refused = append(refused, token.Version())
 		token, err = tokens.Refused(req.Context(), connection, token)
 		if errors.Is(err, pleoauth.ErrTokenAlive) {
+			metrics.calls.refused.Inc()
 			return res, nil // it is about the call
 		}
 		discard(res)
@@ -97,8 +99,10 @@ func (t *Transport) probe(req *http.Request, body *replay) (*http.Response, erro
 // answer answers the call with a problem, unless the caller has gone away.
 func (t *Transport) answer(req *http.Request, p *problem, cause error) (*http.Response, error) {
 	if err := req.Context().Err(); err != nil {
+		metrics.calls.abandoned.Inc()
 		return nil, err
 	}
+	metrics.calls.problem(p)
 	if c := t.logger.Check(zapcore.DebugLevel, "answering a call"); c != nil {
 		c.Write(zap.Int("status", p.Status), zap.String("type", p.Type), zap.String("reason", p.Reason),
 			zap.String("connection", p.Connection), zap.NamedError("cause", cause))

@@ -16,6 +16,7 @@ type attempt struct {
 	lock *heldLock
 	// doubts counts answers of Pleo's that did not fit together.
 	doubts int
+	after  RefreshAfter // of the token that is sent next
 }
 
 var errTakesLong = errors.New("the refresh is still not settled")
@@ -93,6 +94,8 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 	if err != nil {
 		return a.storeError(a.c.name, err)
 	}
+	a.after = afterSettling(settled)
+	began := time.Now()
 	a.f.at(ErrRefreshFailed)
 	ctx, cancel := context.WithTimeout(context.Background(), a.config().RefreshTimeout)
 	conn, err := a.oauth().Dial(ctx)
@@ -100,6 +103,7 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 	if err != nil {
 		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshFailed}
 		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
+		a.notDialled(snap, err, b.wait, time.Since(began))
 		return a.failed(ErrRefreshFailed, b.wait, err)
 	}
 
@@ -156,11 +160,13 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
 		version: marked.Version, subject: marked.Subject, for401At: marked.locally(marked.For401At),
 	}
+	after := a.after // of this one: the attempt may go on before its answer is here
 	sending := a.goWork(func() {
 		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
 		own.end()
 		err = a.answered(a.c, refreshed{
-			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), next: next, err: err,
+			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after,
+			next: next, err: err,
 		})
 		if !a.c.left(spent.version) {
 			a.revokeGate(a.c, m.Nonce)

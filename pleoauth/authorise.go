@@ -98,7 +98,9 @@ func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest)
 	key := flowKey(state)
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
 	defer cancel()
-	if err := s.store.PutFlow(ctx, key, s.keyring().seal(plain, s.flowPurpose(key)), flowLife); err != nil {
+	err = s.store.PutFlow(ctx, key, s.keyring().seal(plain, s.flowPurpose(key)), flowLife)
+	s.storeAnswered(StorePutFlow, err)
+	if err != nil {
 		return Authorisation{}, s.storeError(r.Connection, err)
 	}
 	return Authorisation{

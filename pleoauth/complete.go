@@ -37,14 +37,19 @@ func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Comple
 	s.Start()
 	f, err := s.takeFlow(ctx, cb)
 	if err != nil {
+		s.authorisationEnded(err)
 		return Completed{}, err
 	}
 	completed := Completed{Connection: f.Connection, ReturnTo: f.ReturnTo}
 	switch {
 	case cb.Error != "":
-		return completed, fmt.Errorf("%w: %s", ErrDenied, deniedCode(cb.Error))
+		err = fmt.Errorf("%w: %s", ErrDenied, deniedCode(cb.Error))
 	case cb.Code == "":
-		return completed, fmt.Errorf("%w: there is neither a code nor an error", ErrUnknownFlow)
+		err = fmt.Errorf("%w: there is neither a code nor an error", ErrUnknownFlow)
+	}
+	if err != nil {
+		s.authorisationEnded(err)
+		return completed, err
 	}
 	type result struct {
 		subject string
@@ -53,6 +58,7 @@ func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Comple
 	done := make(chan result, 1)
 	if !s.goWork(func() {
 		subject, err := s.exchange(f, cb.Code)
+		s.authorisationEnded(err)
 		done <- result{subject, err}
 	}) {
 		return completed, fmt.Errorf("%w: %w", ErrStoreUnavailable, errClosing)
@@ -77,6 +83,7 @@ func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
 	defer cancel()
 	key := flowKey(cb.State)
 	sealed, err := s.store.Flow(ctx, key)
+	s.storeAnswered(StoreFlow, err)
 	if err != nil {
 		return f, flowError(err)
 	}
@@ -94,7 +101,9 @@ func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
 	if cb.Issuer != "" && strings.TrimRight(cb.Issuer, "/") != s.config().AuthServer {
 		return flow{}, fmt.Errorf("%w: another authorisation server answered", ErrUnknownFlow)
 	}
-	if _, err := s.store.TakeFlow(ctx, key); err != nil {
+	_, err = s.store.TakeFlow(ctx, key)
+	s.storeAnswered(StoreTakeFlow, err)
+	if err != nil {
 		return flow{}, flowError(err)
 	}
 	return f, nil

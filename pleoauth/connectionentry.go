@@ -9,6 +9,8 @@ import (
 // connection is what this process keeps of one connection that it uses.
 type connection struct {
 	name string
+	made time.Time
+
 	view atomic.Pointer[view]
 	// flying is set while a flight is under way, for calls that need not wait.
 	flying atomic.Bool
@@ -58,7 +60,7 @@ type call struct {
 
 func (s *Source) connection(name string) *connection {
 	return s.conns.add(name, func() *connection {
-		return &connection{name: name, changed: make(chan struct{})}
+		return &connection{name: name, made: time.Now(), changed: make(chan struct{})}
 	})
 }
 

@@ -59,6 +59,7 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 // another client's is listed by its name, without a state.
 func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]ConnectionInfo, string, error) {
 	names, next, err := s.store.List(ctx, cursor, limit)
+	s.storeAnswered(StoreList, err)
 	if err != nil {
 		return nil, "", storeFailed(err)
 	}

@@ -48,10 +48,12 @@ func (s *Source) exchange(f flow, code string) (string, error) {
 func storeFailed(err error) error { return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) }
 
 func (s *Source) lockUntil(c *connection, limit time.Time) (*heldLock, error) {
+	defer s.lockWaited(c, time.Now())
 	for k := 0; time.Now().Before(limit) && !s.closing(); k++ {
 		ctx, cancel := s.command()
 		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
 		cancel()
+		s.storeAnswered(StoreLock, err)
 		if err == nil {
 			return s.hold(lock), nil
 		}
@@ -95,7 +97,7 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 		} else {
 			s.unmark(c, marked, m, nil)
 		}
-		s.logger().Warn("authorisation failed", "connection", c.name, "result", "exchange_failed", "error", err)
+		s.logger().Warn("authorisation failed", "connection", c.name, "duration", time.Since(before), "result", "exchange_failed", "error", err)
 		if errors.Is(err, ErrMisconfigured) {
 			return "", fmt.Errorf("%w: %w", ErrClientRejected, err)
 		}
@@ -104,14 +106,14 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	subject, err := s.checkSubjectOf(g, f, marked)
 	if err != nil {
 		s.unmark(c, marked, m, writeOver(m.Nonce))
-		s.logger().Warn("authorisation refused: nothing is stored", "connection", c.name, "result", "subject", "error", err)
+		s.logger().Warn("authorisation refused: nothing is stored", "connection", c.name, "duration", time.Since(before), "result", "other_subject", "error", err)
 		return subject, err
 	}
 	p := &pair{
 		grant: g, seq: seq, generation: marked.Generation + 1, lineage: random128(),
 		version: random128(), subject: subject, obtained: before,
 	}
-	s.logger().Info("connection authorised", "connection", c.name, "generation", p.generation)
+	s.logger().Info("connection authorised", "connection", c.name, "generation", p.generation, "duration", time.Since(before), "result", "connected")
 	s.save(c, &heldPair{pair: p, snap: &marked, first: writeAuthorise})
 	return subject, nil
 }

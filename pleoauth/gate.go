@@ -48,6 +48,7 @@ func (s *Source) passGate(ctx context.Context, c *connection) error {
 	if g == nil {
 		return nil
 	}
+	defer s.gateWaited(time.Now())
 	timer := time.NewTimer(time.Until(g.until))
 	defer timer.Stop()
 	select {
@@ -77,7 +78,9 @@ func (s *Source) revokeGate(c *connection, nonce string) {
 func (s *Source) tell(n Notice) {
 	ctx, cancel := s.command()
 	defer cancel()
-	if err := s.store.Publish(ctx, n); err != nil {
+	err := s.store.Publish(ctx, n)
+	s.storeAnswered(StorePublish, err)
+	if err != nil {
 		s.logger().Debug("a notice could not be published", "connection", n.Connection, "kind", string(n.Kind), "error", err)
 	}
 }

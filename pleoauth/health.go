@@ -30,7 +30,9 @@ func (s *Source) Health(ctx context.Context) Health {
 	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load(), Risks: riskTexts(s.DurabilityRisks())}
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
 	defer cancel()
-	if err := s.store.Ping(ctx); err != nil {
+	err := s.store.Ping(ctx)
+	s.storeAnswered(StorePing, err)
+	if err != nil {
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, "the store cannot be reached; calls go on from memory until their tokens expire")
 	}

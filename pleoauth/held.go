@@ -26,6 +26,7 @@ type heldPair struct {
 	unreplicated bool
 	// counted is set once it is on the disk and counts as unsaved.
 	counted bool
+	since   time.Time // of the hold
 	// unasked counts how often Pleo did not say whether it lives, or replicas
 	// whether they have it; askAt is when they are asked again.
 	unasked int
@@ -57,8 +58,8 @@ func (s *Source) save(c *connection, h *heldPair) {
 // unsavedPair puts a pair that the store has not taken on the disk, before
 // anything else: it outlives the process from here on.
 func (s *Source) unsavedPair(c *connection, h *heldPair) {
-	log := s.logger().With("connection", c.name, "generation", h.pair.generation)
-	log.Error("the grant is not safe in the store: it is held, and saved until it is")
+	log := s.heldLog(c, h)
+	log.Error("the grant is not safe in the store: it is held, and saved until it is", "result", "held")
 	if err := s.spill.write(s, c.name, h.pair); err != nil {
 		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
 	}
@@ -105,11 +106,11 @@ func (s *Source) trySave(c *connection, h *heldPair) bool {
 	case err == nil:
 		s.spill.remove(c.name, h.pair)
 		if h.failures > 0 {
-			s.logger().Info("a held grant has been dealt with", "connection", c.name, "generation", h.pair.generation, "stored", stored)
+			s.heldLog(c, h).Info("a held grant has been dealt with", "result", heldResult(stored))
 		}
 		return true
 	case h.failures == 0 || h.failures%30 == 0:
-		s.logger().Warn("a grant could not be stored", "connection", c.name, "generation", h.pair.generation, "error", err)
+		s.heldLog(c, h).Warn("a grant could not be stored", "error", err)
 	}
 	h.failures++
 	h.snap = nil

@@ -21,6 +21,7 @@ type heldLock struct {
 // the connection has left the flight's version behind.
 func (s *Source) obtainLock(c *connection, f *flight) (*heldLock, error) {
 	started := time.Now()
+	defer s.lockWaited(c, started)
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		news := c.news()
 		if c.left(f.goal) {
@@ -30,6 +31,7 @@ func (s *Source) obtainLock(c *connection, f *flight) (*heldLock, error) {
 		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
 		cancel()
 		s.runs.refusal(err)
+		s.storeAnswered(StoreLock, err)
 		if err == nil {
 			return s.hold(lock), nil
 		}
@@ -63,6 +65,7 @@ func (h *heldLock) renew() {
 		ctx, cancel := h.source.command()
 		err := h.Renew(ctx, h.source.times().lock)
 		cancel()
+		h.source.storeAnswered(StoreRenew, err)
 		if errors.Is(err, ErrLockLost) {
 			return // another replica has it by now; the mark is what protects
 		}

@@ -21,7 +21,8 @@ func (s *Source) housekeeping() {
 	for !s.closing() {
 		s.pause(housekeepingEvery, nil)
 		limit := time.Now().Add(-idleAfter)
-		s.forget(func(c *connection) bool { return !c.usedSince(limit) })
+		// A new one may be about to be used, or be authorised.
+		s.forget(func(c *connection) bool { return !c.usedSince(limit) && c.made.Before(limit) })
 	}
 }
 

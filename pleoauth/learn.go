@@ -26,6 +26,7 @@ func (s *Source) current(ctx context.Context, c *connection) (*view, error) {
 			return v, nil
 		}
 	}
+	s.missed(MissStore)
 	l := s.load(c, false)
 	select {
 	case <-l.done:
@@ -115,7 +116,9 @@ func (s *Source) loadOnce(c *connection) error {
 	subscription := s.subscription.Load()
 	ctx, cancel := s.command()
 	defer cancel()
-	if err := s.store.Watch(ctx, c.name); err != nil {
+	err := s.store.Watch(ctx, c.name)
+	s.storeAnswered(StoreWatch, err)
+	if err != nil {
 		return fmt.Errorf("subscribing to notices: %w", err)
 	}
 	c.mu.Lock()

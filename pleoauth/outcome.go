@@ -34,6 +34,7 @@ type refreshed struct {
 	before time.Time // the moment before the mark was asked for
 	// for401At is when a refusal was last the reason for a refresh, or zero.
 	for401At time.Time
+	after    RefreshAfter
 	next     Grant
 	err      error
 }
@@ -56,7 +57,8 @@ func refusedAt(f *flight, spent *pair, now time.Time) time.Time {
 // connection has been taken further, or has to be looked at again; an error
 // ends the flight.
 func (s *Source) answered(c *connection, r refreshed) error {
-	log := s.logger().With("connection", c.name, "generation", r.spent.generation, "duration", time.Since(r.before))
+	log := r.log(c, s.logger())
+	s.refreshEnded(r.err, r.after, time.Since(r.before))
 	switch {
 	case r.err == nil:
 		p := &pair{

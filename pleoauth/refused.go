@@ -37,6 +37,8 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 		return nil, err
 	}
 	s.Start()
+	cause := RefusalUnknown
+	defer func() { s.refusedFor(cause) }()
 	c := s.connection(name)
 	c.touch(time.Now())
 	for range 3 {
@@ -48,6 +50,7 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 			return nil, err
 		}
 		if v.state != StateConnected || v.version != refused.version || v.refused {
+			cause = whyRefused(refused, v)
 			return s.Token(ctx, name)
 		}
 		f := c.underWay()
@@ -61,8 +64,10 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 			case judged.err != nil:
 				return nil, judged.err
 			case judged.alive:
+				cause = RefusalAlive
 				return nil, &TokenError{Kind: ErrTokenAlive, Connection: name}
 			case judged.flight == nil: // dead
+				cause = RefusalDead
 				return s.Token(ctx, name)
 			}
 			f = judged.flight

@@ -50,13 +50,12 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 	if err != nil {
 		return a.storeError(a.c.name, err)
 	}
-	log := a.logger().With("connection", a.c.name, "generation", snap.Generation)
 	asked := time.Now()
 	active, err := a.refreshTokenLives(snap, g)
+	a.settled(snap, active, err, asked, over)
 	if err != nil {
 		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshUnsettled}
 		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
-		log.Warn("a refresh could not be settled", "result", "unknown", "error", err)
 		return a.failed(ErrRefreshUnsettled, b.wait, err)
 	}
 	if !active {
@@ -72,7 +71,6 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 		a.pause(afterReset, nil)
 		return nil
 	}
-	log.Info("settled: the refresh was not processed; it is done again", "result", "active")
 	return a.refresh(snap, m.Nonce, asked)
 }
 
@@ -107,6 +105,7 @@ func (a *attempt) lost(snap Snapshot, m *Mark) error {
 	ctx, cancel := a.command()
 	err := a.store.Publish(ctx, Notice{Kind: NoticeWhoHas, Connection: a.c.name, Version: snap.Version})
 	cancel()
+	a.storeAnswered(StorePublish, err)
 	if err != nil {
 		return a.storeError(a.c.name, err)
 	}
@@ -125,7 +124,8 @@ func (a *attempt) lost(snap Snapshot, m *Mark) error {
 		return a.storeError(a.c.name, err)
 	}
 	a.logger().Error("a refresh was processed and its answer was lost: reauthorisation required",
-		"connection", a.c.name, "generation", snap.Generation, "result", "lost_response")
+		"connection", a.c.name, "generation", snap.Generation, "duration", time.Since(a.c.markSince(m.Nonce, time.Now())), "result", "lost_response")
+	a.settleEnded(SettledLostResponse)
 	_, err = a.adopt(a.c, after, a.subscription.Load())
 	return err
 }

@@ -26,6 +26,9 @@ type Source struct {
 	dial   DialFunc
 	roots  *x509.CertPool
 
+	observer atomic.Pointer[Observer]
+	oldest   oldestLeft // what sweeps could not renew
+
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost
 	// subscription counts the times that notices may have been missed: what
@@ -61,6 +64,7 @@ type options struct {
 	random func(n int64) int64
 
 	requireDurable bool
+	observer       Observer
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -113,6 +117,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 	}
 	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
 	s.log.Store(o.logger)
+	s.observer.Store(&o.observer)
 	store.Listen(s.receive)
 	return s, nil
 }

@@ -18,6 +18,7 @@ func (s *Source) read(name string) (Snapshot, error) {
 	defer cancel()
 	snap, err := s.store.Read(ctx, name)
 	s.runs.refusal(err)
+	s.storeAnswered(StoreRead, err)
 	if err != nil {
 		return snap, err
 	}
@@ -63,6 +64,7 @@ func (s *Source) applyWith(name string, snap Snapshot, w write, o SwapOptions) (
 		ctx, cancel := context.WithTimeout(context.Background(), s.times().command+o.ReplicaWait)
 		after, err := s.store.Swap(ctx, name, snap, next, o)
 		cancel()
+		s.storeAnswered(StoreSwap, err)
 		if err == nil || errors.Is(err, ErrNotReplicated) {
 			return after, err
 		}

@@ -35,7 +35,9 @@ func (s *Source) sweep() {
 	ctx, cancel := s.command()
 	names, err := s.store.Due(ctx, sweepSize)
 	cancel()
+	s.storeAnswered(StoreDue, err)
 	if err != nil {
+		s.swept(SweepFailed, 0)
 		s.logger().Debug("connections that are due could not be listed", "error", err)
 		return
 	}
@@ -65,9 +67,11 @@ func (s *Source) sweep() {
 		})
 	}
 	under.Wait()
+	s.swept(SweepDone, len(names))
 }
 
 func (s *Source) sweepOne(c *connection) {
+	defer s.oldest.leave(c)
 	v := c.view.Load()
 	if v == nil {
 		return

@@ -46,6 +46,7 @@ func (s *Source) Token(ctx context.Context, name string) (*Token, error) {
 			if now.After(v.refreshAt) && !c.flying.Load() {
 				s.fly(c, v.version, false) // in the background: this call has its token
 			}
+			s.hit()
 			return v.token, nil
 		}
 	}
@@ -59,6 +60,7 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 	s.Start()
 	c := s.connection(name)
 	c.touch(time.Now())
+	known := c.view.Load()
 	// A load, and a refresh that ends with a state: two turns are enough,
 	// unless somebody else changes the connection at the same time.
 	for range 4 {
@@ -67,6 +69,9 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 			return nil, err
 		}
 		if v.state != StateConnected {
+			if v == known {
+				s.hit()
+			}
 			return nil, v.ended(name)
 		}
 		if v.usable(time.Now()) {
@@ -81,6 +86,7 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 		if wait := again401 - time.Since(v.pair.for401At); v.refused && wait > 0 {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: name, RetryAfter: wait, Err: errRefusedAgain}
 		}
+		s.missed(MissRefresh)
 		if err := s.awaitFlight(ctx, c, s.fly(c, v.version, v.refused)); err != nil {
 			return nil, err
 		}

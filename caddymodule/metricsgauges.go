@@ -1,0 +1,93 @@
+package caddymodule
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+// sourceGauges show what the process's sources have in memory, asked when they
+// are scraped.
+type sourceGauges struct {
+	sources                             func() []*pleoauth.Source
+	connections, oldest, unsaved, risks *prometheus.Desc
+}
+
+func newSourceGauges(sources func() []*pleoauth.Source) *sourceGauges {
+	return &sourceGauges{
+		sources: sources,
+		connections: prometheus.NewDesc("pleo_connections",
+			"Connections in this process's memory, by state.", []string{"state"}, nil),
+		oldest: prometheus.NewDesc("pleo_oldest_grant_age_seconds",
+			"Age of the oldest grant in memory, or lately met by a sweep and not renewed.", nil, nil),
+		unsaved: prometheus.NewDesc("pleo_unsaved_grants",
+			"Grants that are held because the store has not taken them.", nil, nil),
+		risks: prometheus.NewDesc("pleo_store_risks",
+			"Servers of the store that were found to be able to lose grants, by how.", []string{"risk"}, nil),
+	}
+}
+
+// liveSources returns the sources that configurations use.
+func liveSources() []*pleoauth.Source {
+	var found []*pleoauth.Source
+	sources.Range(func(_, value any) bool {
+		if shared, ok := value.(*sharedSource); ok {
+			found = append(found, shared.source)
+		}
+		return true
+	})
+	return found
+}
+
+// Describe implements [prometheus.Collector].
+func (g *sourceGauges) Describe(descs chan<- *prometheus.Desc) {
+	descs <- g.connections
+	descs <- g.oldest
+	descs <- g.unsaved
+	descs <- g.risks
+}
+
+// stateLabels are the states as labels. A name without a record has none.
+var stateLabels = map[pleoauth.State]string{
+	pleoauth.StateConnected:               "connected",
+	pleoauth.StateReauthorisationRequired: "reauthorisation_required",
+	pleoauth.StateDisconnected:            "disconnected",
+	"":                                    "absent",
+}
+
+// Collect implements [prometheus.Collector].
+func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
+	states := map[pleoauth.State]int{}
+	var oldest time.Duration
+	var unsaved int64
+	risks := map[string]int{}
+	for _, source := range g.sources() {
+		stats := source.Stats()
+		for state, n := range stats.Connections {
+			states[state] += n
+		}
+		oldest = max(oldest, stats.OldestGrant)
+		unsaved += stats.Unsaved
+		for _, risk := range source.DurabilityRisks() {
+			risks[risk.Code]++
+		}
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	for state, label := range stateLabels {
+		gauge(g.connections, float64(states[state]), label)
+	}
+	gauge(g.oldest, oldest.Seconds())
+	gauge(g.unsaved, float64(unsaved))
+	for _, code := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas} {
+		gauge(g.risks, float64(risks[code]), code)
+	}
+}
+
+// Interface guards
+var (
+	_ prometheus.Collector = (*sourceGauges)(nil)
+)
