@@ -1,0 +1,219 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+const (
+	// faultTimes make the protocol's times as short as they can be: a mark
+	// lives for 6 seconds, a lock for 5.
+	faultTimes = "refresh_timeout 1s"
+	// settling is how long a connection may take to find its way again: a lock
+	// and a mark that a dead process has left, one after the other, and a
+	// machine that is busy.
+	settling = 60 * time.Second
+)
+
+// stand is two replicas with one Redis and one emulator. The first has links on
+// its ways to Redis and to the authorisation server; the second shares the
+// latter, for both must know that server by the same name.
+type stand struct {
+	e               *pleo
+	r               *redistest.Server
+	toRedis, toPleo *link
+	first, second   *proxy
+}
+
+func startStand(t *testing.T) *stand {
+	t.Helper()
+	s := &stand{e: startPleo(t), r: redistest.Start(t, redistest.WithAppendOnly())}
+	s.toPleo = linkToPleo(t, s.e)
+	s.toRedis = startLink(t, s.r.Addr())
+	c := onRedis(s.r)
+	c.options = faultTimes
+	s.second = startProxy(t, s.e, c)
+	c.store = "redis redis://" + s.toRedis.addr() + "/0"
+	s.first = startProxy(t, s.e, c)
+	return s
+}
+
+// linkToPleo puts a link before an emulator's authorisation server.
+func linkToPleo(t *testing.T, e *pleo) *link {
+	t.Helper()
+	l := startLink(t, strings.TrimPrefix(e.AuthURL, "http://"))
+	e.AuthURL = "http://" + l.addr()
+	return l
+}
+
+// connect authorises connections at the second replica, so that the first has
+// nothing of them in memory, and waits until their access tokens have expired.
+func (s *stand) connect(t *testing.T, names ...string) {
+	t.Helper()
+	before := s.e.livingTokens()
+	s.e.SetAccessTokenLife(time.Second)
+	for _, name := range names {
+		s.e.authorise(t, s.second, name, company(0))
+	}
+	require.Eventually(t, func() bool { return s.e.livingTokens() <= before }, patience, tick)
+	s.e.SetAccessTokenLife(15 * time.Minute)
+}
+
+// livingTokens counts the access tokens that live.
+func (e *pleo) livingTokens() (n int) {
+	for _, a := range e.Authorisations(pleotest.Target{}) {
+		if a.AccessToken != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// call has a replica make a call, in the background, whose answer nobody wants.
+func (s *stand) call(t *testing.T, p *proxy, connection string) {
+	t.Helper()
+	req := request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		send(client, req)
+	}()
+	t.Cleanup(func() { <-done })
+}
+
+// fate is what has become of a connection.
+type fate struct {
+	lost    bool // reauthorisation-required, lost_response
+	calls   int  // until it was known
+	waited  time.Duration
+	unknown []string // other answers than 200 and 503
+}
+
+// fateAt makes calls at a replica until one is answered with data, or says that
+// the connection has to be authorised again because an answer was lost.
+func fateAt(t *testing.T, p *proxy, connection string) fate {
+	t.Helper()
+	var f fate
+	began := time.Now()
+	require.Eventually(t, func() bool {
+		a := send(client, request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection)))
+		f.calls++
+		f.waited = time.Since(began)
+		switch a.status {
+		case http.StatusOK:
+			return true
+		case http.StatusUnauthorized:
+			f.lost = a.problem().Reason == "lost_response"
+			if !f.lost {
+				f.unknown = append(f.unknown, string(a.body))
+			}
+			return true
+		case http.StatusServiceUnavailable:
+		default:
+			f.unknown = append(f.unknown, fmt.Sprint(a.status, a.err, string(a.body)))
+		}
+		return false
+	}, settling, 5*tick, "%s: a connection hangs", connection)
+	require.Empty(t, f.unknown, connection)
+	return f
+}
+
+// problem is the answer as one of the proxy's own, if it is one.
+func (a answer) problem() (p problem) {
+	_ = json.Unmarshal(a.body, &p)
+	return p
+}
+
+// progress says how far the first replica's refresh has come, as its links see
+// it, and does something at one of its steps.
+type progress struct {
+	mu sync.Mutex
+	// steps counts messages: each is a step before it is passed on, and those
+	// that the replica sends are another one afterwards.
+	steps          int
+	sent, answered bool // the refresh token, and its answer
+	saved          bool // what came of it
+	at             int  // the step to do it at
+	do             func()
+}
+
+// observe watches both links. do is called at the given step, counted from 1,
+// with the message kept where it is; the message is dropped if it had not been
+// passed on.
+func (s *stand) observe(step int, do func()) *progress {
+	p := &progress{at: step, do: do}
+	s.toRedis.setWatcher(p.see)
+	s.toPleo.setWatcher(p.see)
+	return p
+}
+
+func (s *stand) ignore() {
+	s.toRedis.setWatcher(nil)
+	s.toPleo.setWatcher(nil)
+}
+
+func isRefresh(m message) bool {
+	return m.to == toServer && bytes.Contains(m.bytes, []byte("POST /oauth/token HTTP"))
+}
+
+// isWrite tells a swap of a record from other commands: it has its fields.
+func isWrite(m message) bool {
+	return m.to == toServer && bytes.Contains(m.bytes, []byte("generation"))
+}
+
+func (p *progress) see(m message) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case isRefresh(m): // from now on it may be on its way
+		p.sent = true
+	case p.sent && m.to == toClient && m.passed && bytes.Contains(m.bytes, []byte("refresh_token")):
+		p.answered = true
+	case p.answered && m.passed && isWrite(m):
+		p.saved = true
+	}
+	if m.passed && m.to == toClient {
+		return true
+	}
+	p.steps++
+	if p.steps == p.at {
+		p.do()
+		return false
+	}
+	return true
+}
+
+// mayLose reports whether the only copy of a pair may have been in the replica
+// or on its way to it.
+func (p *progress) mayLose() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent && !p.saved
+}
+
+// atOnce plays rounds of a fault in groups, which go on at the same time, since
+// they wait more than they work. It returns when all have ended.
+func atOnce(t *testing.T, groups, rounds int, play func(t *testing.T, mine []int)) {
+	t.Helper()
+	groups = min(groups, rounds)
+	var all sync.WaitGroup
+	for group := range groups {
+		var mine []int
+		for round := group; round < rounds; round += groups {
+			mine = append(mine, round)
+		}
+		all.Go(func() { t.Run(fmt.Sprint("group ", group+1), func(t *testing.T) { play(t, mine) }) })
+	}
+	all.Wait()
+}
