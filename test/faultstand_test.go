@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -129,77 +128,22 @@ func fateAt(t *testing.T, p *proxy, connection string) fate {
 	return f
 }
 
+// awaitUse makes calls at a replica until one is answered with data, whatever the
+// others say, and returns how long that took.
+func awaitUse(t *testing.T, p *proxy, connection string) time.Duration {
+	t.Helper()
+	began, last := time.Now(), answer{}
+	require.Eventually(t, func() bool {
+		last = send(client, request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection)))
+		return last.status == http.StatusOK
+	}, settling, tick, "%s is not in use again", connection)
+	return time.Since(began)
+}
+
 // problem is the answer as one of the proxy's own, if it is one.
 func (a answer) problem() (p problem) {
 	_ = json.Unmarshal(a.body, &p)
 	return p
-}
-
-// progress says how far the first replica's refresh has come, as its links see
-// it, and does something at one of its steps.
-type progress struct {
-	mu sync.Mutex
-	// steps counts messages: each is a step before it is passed on, and those
-	// that the replica sends are another one afterwards.
-	steps          int
-	sent, answered bool // the refresh token, and its answer
-	saved          bool // what came of it
-	at             int  // the step to do it at
-	do             func()
-}
-
-// observe watches both links. do is called at the given step, counted from 1,
-// with the message kept where it is; the message is dropped if it had not been
-// passed on.
-func (s *stand) observe(step int, do func()) *progress {
-	p := &progress{at: step, do: do}
-	s.toRedis.setWatcher(p.see)
-	s.toPleo.setWatcher(p.see)
-	return p
-}
-
-func (s *stand) ignore() {
-	s.toRedis.setWatcher(nil)
-	s.toPleo.setWatcher(nil)
-}
-
-func isRefresh(m message) bool {
-	return m.to == toServer && bytes.Contains(m.bytes, []byte("POST /oauth/token HTTP"))
-}
-
-// isWrite tells a swap of a record from other commands: it has its fields.
-func isWrite(m message) bool {
-	return m.to == toServer && bytes.Contains(m.bytes, []byte("generation"))
-}
-
-func (p *progress) see(m message) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case isRefresh(m): // from now on it may be on its way
-		p.sent = true
-	case p.sent && m.to == toClient && m.passed && bytes.Contains(m.bytes, []byte("refresh_token")):
-		p.answered = true
-	case p.answered && m.passed && isWrite(m):
-		p.saved = true
-	}
-	if m.passed && m.to == toClient {
-		return true
-	}
-	p.steps++
-	if p.steps == p.at {
-		p.do()
-		return false
-	}
-	return true
-}
-
-// mayLose reports whether the only copy of a pair may have been in the replica
-// or on its way to it.
-func (p *progress) mayLose() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sent && !p.saved
 }
 
 // atOnce plays rounds of a fault in groups, which go on at the same time, since
