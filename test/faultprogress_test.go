@@ -145,3 +145,11 @@ func (p *progress) count() int {
 	defer p.mu.Unlock()
 	return p.steps
 }
+
+// unanswered reports whether a token has left, or was about to, whose answer has
+// not come.
+func (p *progress) unanswered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.due && !p.answered
+}
