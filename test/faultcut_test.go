@@ -110,6 +110,7 @@ func (s *stand) play(t *testing.T, c cut, connection string) (took time.Duration
 	if c.pleo {
 		link = s.toPleo
 	}
+	before := s.e.Counters().Refreshes
 	p := s.observe(c.when, func() bool {
 		link.cut(c.directions...)
 		return true
@@ -128,6 +129,9 @@ func (s *stand) play(t *testing.T, c cut, connection string) (took time.Duration
 	if c.pleo && c.broken && p.unanswered() {
 		f := fateAt(t, s.second, connection)
 		require.Equal(t, f.lost, fateAt(t, s.first, connection).lost, "%v: the replicas do not agree", c)
+		if f.lost {
+			require.Equal(t, before+1, s.e.Counters().Refreshes, "%v: nothing was processed that could be lost", c)
+		}
 		return time.Since(began), f.lost
 	}
 	awaitUse(t, s.first, connection)
