@@ -1,0 +1,287 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
+)
+
+// traffic is calls that go on while things break: one caller at each replica,
+// who calls again as soon as the answer is there, and a moment later.
+type traffic struct {
+	mu      sync.Mutex
+	answers map[string]int
+	end     context.CancelFunc
+	callers sync.WaitGroup
+}
+
+func startTraffic(t *testing.T, connection string, replicas ...*proxy) *traffic {
+	t.Helper()
+	ctx, end := context.WithCancel(t.Context())
+	f := &traffic{answers: map[string]int{}, end: end}
+	for _, p := range replicas {
+		f.callers.Go(func() {
+			pause := time.NewTicker(20 * time.Millisecond)
+			defer pause.Stop()
+			for ctx.Err() == nil {
+				a := send(client, request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection)).WithContext(ctx))
+				if ctx.Err() == nil {
+					f.note(a)
+				}
+				<-pause.C
+			}
+		})
+	}
+	t.Cleanup(f.stop)
+	return f
+}
+
+func (f *traffic) note(a answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	what := fmt.Sprint(a.status)
+	if p := a.problem(); p.Type != "" {
+		what += " " + strings.TrimPrefix(p.Type, "urn:pleo-auth-proxy:")
+	} else if a.err != nil {
+		what = a.err.Error()
+	}
+	f.answers[what]++
+}
+
+func (f *traffic) stop() {
+	f.end()
+	f.callers.Wait()
+}
+
+// judge ends the traffic. All calls must have been answered, with data or with
+// a request to come again, and none have been told to authorise again. It
+// returns how many there were, and how many were put off.
+func (f *traffic) judge(t *testing.T, what string) (calls, putOff int) {
+	t.Helper()
+	f.stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for kind, n := range f.answers {
+		calls += n
+		switch kind {
+		case "200":
+		case "503 store-unavailable", "503 refresh-unsettled", "503 refresh-failed":
+			putOff += n
+		default:
+			require.Fail(t, "an answer that nobody should get", "%s: %s, %d times; all: %v", what, kind, n, f.answers)
+		}
+	}
+	return calls, putOff
+}
+
+// trial is what comes of a store that fails again and again under load.
+type trial struct {
+	mu                             sync.Mutex
+	rounds, calls, putOff, replays int
+	longest                        time.Duration
+}
+
+func (y *trial) add(calls, putOff int, took time.Duration) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.rounds, y.calls, y.putOff = y.rounds+1, y.calls+calls, y.putOff+putOff
+	y.longest = max(y.longest, took)
+}
+
+func (y *trial) close(e *pleo) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.replays += e.Counters().Replays
+}
+
+func (y *trial) figures(t *testing.T, row string) {
+	t.Helper()
+	figure(t, row, "times", y.rounds)
+	figure(t, row, "calls meanwhile", y.calls)
+	figure(t, row, "of them put off with 503", y.putOff)
+	figure(t, row, "longest until refreshes went on", rounded(y.longest))
+	figure(t, row, "replays", y.replays)
+	require.Zero(t, y.replays)
+}
+
+// shortLife is so short that refreshes go on all the time, and calls notice when
+// they do not.
+const shortLife = 3 * time.Second
+
+// replicasOn starts three replicas on a store, with a connection in use.
+func replicasOn(t *testing.T, store string) (*pleo, []*proxy) {
+	t.Helper()
+	e := startPleo(t, pleotest.WithAccessTokenLife(shortLife))
+	var replicas []*proxy
+	for range 3 {
+		replicas = append(replicas, startProxy(t, e, config{store: store, options: faultTimes}))
+	}
+	e.authorise(t, replicas[0], "default", company(0))
+	for _, p := range replicas {
+		awaitUse(t, p, "default")
+	}
+	return e, replicas
+}
+
+// inMidRefresh has a fault happen while Pleo has a refresh in hand, before or
+// after it has processed it, and calls go on. late says that Pleo answers only
+// once the fault is over. It returns how long it took from there until all
+// replicas were in use and had got another pair or two.
+func (y *trial) inMidRefresh(t *testing.T, e *pleo, replicas []*proxy, what string, stage pleotest.Stage, late bool, fault, repair func() error) {
+	t.Helper()
+	f := startTraffic(t, "default", replicas...)
+	hold := e.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Hold: stage})
+	await(t, hold)
+	require.NoError(t, fault())
+	if !late {
+		hold.Release()
+	}
+	require.NoError(t, repair())
+	hold.Release()
+	began, before := time.Now(), e.Counters().Refreshes
+	require.Eventually(t, func() bool { return e.Counters().Refreshes >= before+2 }, settling, tick, what)
+	took := time.Since(began)
+	for _, p := range replicas {
+		awaitUse(t, p, "default")
+	}
+	calls, putOff := f.judge(t, what)
+	y.add(calls, putOff, took)
+}
+
+// stages are when Pleo has a refresh in hand.
+var stages = []pleotest.Stage{pleotest.BeforeProcessing, pleotest.AfterProcessing}
+
+func TestFaultRedisLostInMidRefreshLosesNoGrant(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []struct {
+		row        string
+		begin, end func(*redistest.Server) error
+	}{
+		{"Redis killed in mid-refresh", outages["killed"].begin, outages["killed"].end},
+		{"Redis hung in mid-refresh", outages["hung"].begin, outages["hung"].end},
+		{
+			"Redis restarted empty in mid-refresh", func(*redistest.Server) error { return nil },
+			func(r *redistest.Server) error { return r.RestartEmpty() },
+		},
+	} {
+		t.Run(kind.row, func(t *testing.T) {
+			t.Parallel()
+			var y trial
+			atOnce(t, count(1, 2), count(1, 8), func(t *testing.T, mine []int) {
+				r := redistest.Start(t, redistest.WithAppendOnly())
+				e, replicas := replicasOn(t, "redis "+r.URL())
+				for _, round := range mine {
+					stage, late := stages[round/2%2], round/4%2 == 0
+					y.inMidRefresh(t, e, replicas, fmt.Sprint(kind.row, ", ", stage, ", late answer: ", late), stage, late,
+						func() error { return kind.begin(r) },
+						func() error {
+							<-time.After(time.Second) // the outage
+							return kind.end(r)
+						})
+				}
+				y.close(e)
+			})
+			y.figures(t, kind.row)
+		})
+	}
+}
+
+func onSentinel(s *redistest.Sentinel) string {
+	return fmt.Sprintf("redis {\n\taddress %s\n\tmaster_name %s\n}", strings.Join(s.Addrs(), " "), redistest.MasterName)
+}
+
+func TestFaultASentinelFailoverThatLosesTheLastWritesLosesNoGrant(t *testing.T) {
+	t.Parallel()
+	const row = "failover that loses the last writes"
+	var y trial
+	atOnce(t, count(1, 4), count(1, 4), func(t *testing.T, mine []int) {
+		for _, round := range mine {
+			s := redistest.StartSentinel(t)
+			e, replicas := replicasOn(t, onSentinel(s))
+			// From here on, the replica of Redis hears of nothing: not of the next
+			// mark, and in every other round not of the next pair either.
+			require.NoError(t, s.Detach(t.Context()))
+			y.inMidRefresh(t, e, replicas, fmt.Sprint(row, ", round ", round), stages[round/2%2], false,
+				func() error {
+					if round%2 == 0 {
+						s.Master.Kill()
+					}
+					return nil
+				},
+				func() error {
+					if round%2 == 1 {
+						before := e.Counters().Refreshes
+						e.awaitRefreshes(t, before+1)
+						s.Master.Kill()
+					}
+					return s.Promoted(t.Context())
+				})
+			y.close(e)
+		}
+	})
+	y.figures(t, row)
+}
+
+// awaitRefreshes waits until so many refreshes have been processed.
+func (e *pleo) awaitRefreshes(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return e.Counters().Refreshes >= n }, patience, tick)
+}
+
+func onCluster(c *redistest.Cluster) string {
+	return fmt.Sprintf("redis {\n\taddress %s\n\tcluster\n}", strings.Join(c.Addrs(), " "))
+}
+
+// ofDefault matches the record of the connection that is in use.
+const ofDefault = "*:record:default"
+
+func TestFaultASlotThatMovesInMidRefreshLosesNoGrant(t *testing.T) {
+	t.Parallel()
+	const row = "slot moved in mid-refresh"
+	var y trial
+	c := redistest.StartCluster(t, 3)
+	e, replicas := replicasOn(t, onCluster(c))
+	for round := range count(1, 4) {
+		stage, late := stages[round%2], round/2%2 == 0
+		y.inMidRefresh(t, e, replicas, fmt.Sprint(row, ", ", stage, ", late answer: ", late), stage, late,
+			func() error {
+				from, err := c.Owner(t.Context(), ofDefault)
+				if err != nil {
+					return err
+				}
+				return c.MoveSlots(t.Context(), from, (from+1)%len(c.Nodes))
+			},
+			func() error { return nil })
+	}
+	y.close(e)
+	y.figures(t, row)
+}
+
+func TestFaultAClusterMasterThatFailsOverInMidRefreshLosesNoGrant(t *testing.T) {
+	t.Parallel()
+	const row = "Cluster master failed over in mid-refresh"
+	var y trial
+	atOnce(t, count(1, 2), count(1, 2), func(t *testing.T, mine []int) {
+		for _, round := range mine {
+			c := redistest.StartCluster(t, 3)
+			e, replicas := replicasOn(t, onCluster(c))
+			master, err := c.Owner(t.Context(), ofDefault)
+			require.NoError(t, err)
+			replica := c.AddReplica(t, master)
+			y.inMidRefresh(t, e, replicas, fmt.Sprint(row, ", ", stages[round%2]), stages[round%2], true,
+				func() error { return c.FailOver(t.Context(), master, replica) },
+				func() error { return nil })
+			y.close(e)
+		}
+	})
+	y.figures(t, row)
+}
