@@ -62,10 +62,11 @@ func (f *traffic) stop() {
 	f.callers.Wait()
 }
 
-// judge ends the traffic. All calls must have been answered, with data or with
-// a request to come again, and none have been told to authorise again. It
-// returns how many there were, and how many were put off.
-func (f *traffic) judge(t *testing.T, what string) (calls, putOff int) {
+// judge ends the traffic and returns how many calls there were, how many were
+// put off, and how many were told that the connection is not connected. All
+// others must have been answered with data, and none been told to authorise
+// again.
+func (f *traffic) judge(t *testing.T, what string) (calls, putOff, unconnected int) {
 	t.Helper()
 	f.stop()
 	f.mu.Lock()
@@ -76,25 +77,24 @@ func (f *traffic) judge(t *testing.T, what string) (calls, putOff int) {
 		case "200":
 		case "503 store-unavailable", "503 refresh-unsettled", "503 refresh-failed":
 			putOff += n
+		case "401 not-connected":
+			unconnected += n
 		default:
 			require.Fail(t, "an answer that nobody should get", "%s: %s, %d times; all: %v", what, kind, n, f.answers)
 		}
 	}
-	return calls, putOff
+	return calls, putOff, unconnected
 }
 
 // trial is what comes of a store that fails again and again under load.
 type trial struct {
-	mu                             sync.Mutex
-	rounds, calls, putOff, replays int
-	longest                        time.Duration
-}
-
-func (y *trial) add(calls, putOff int, took time.Duration) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.rounds, y.calls, y.putOff = y.rounds+1, y.calls+calls, y.putOff+putOff
-	y.longest = max(y.longest, took)
+	mu                                          sync.Mutex
+	rounds, calls, putOff, unconnected, replays int
+	longest                                     time.Duration
+	// forgets says that the store loses the record, so that for a moment a
+	// replica that has only a dead pair may take the connection for one that
+	// never was.
+	forgets bool
 }
 
 func (y *trial) close(e *pleo) {
@@ -110,6 +110,9 @@ func (y *trial) figures(t *testing.T, row string) {
 	figure(t, row, "of them put off with 503", y.putOff)
 	figure(t, row, "longest until refreshes went on", rounded(y.longest))
 	figure(t, row, "replays", y.replays)
+	if y.forgets {
+		figure(t, row, "of them told not-connected for a moment", y.unconnected)
+	}
 	require.Zero(t, y.replays)
 }
 
@@ -153,8 +156,14 @@ func (y *trial) inMidRefresh(t *testing.T, e *pleo, replicas []*proxy, what stri
 	for _, p := range replicas {
 		awaitUse(t, p, "default")
 	}
-	calls, putOff := f.judge(t, what)
-	y.add(calls, putOff, took)
+	calls, putOff, unconnected := f.judge(t, what)
+	if !y.forgets {
+		require.Zero(t, unconnected, "%s: calls were told that the connection is not connected", what)
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.rounds, y.longest = y.rounds+1, max(y.longest, took)
+	y.calls, y.putOff, y.unconnected = y.calls+calls, y.putOff+putOff, y.unconnected+unconnected
 }
 
 // stages are when Pleo has a refresh in hand.
@@ -165,17 +174,18 @@ func TestFaultRedisLostInMidRefreshLosesNoGrant(t *testing.T) {
 	for _, kind := range []struct {
 		row        string
 		begin, end func(*redistest.Server) error
+		forgets    bool
 	}{
-		{"Redis killed in mid-refresh", outages["killed"].begin, outages["killed"].end},
-		{"Redis hung in mid-refresh", outages["hung"].begin, outages["hung"].end},
+		{"Redis killed in mid-refresh", outages["killed"].begin, outages["killed"].end, false},
+		{"Redis hung in mid-refresh", outages["hung"].begin, outages["hung"].end, false},
 		{
 			"Redis restarted empty in mid-refresh", func(*redistest.Server) error { return nil },
-			func(r *redistest.Server) error { return r.RestartEmpty() },
+			(*redistest.Server).RestartEmpty, true,
 		},
 	} {
 		t.Run(kind.row, func(t *testing.T) {
 			t.Parallel()
-			var y trial
+			y := trial{forgets: kind.forgets}
 			atOnce(t, count(1, 2), count(1, 8), func(t *testing.T, mine []int) {
 				r := redistest.Start(t, redistest.WithAppendOnly())
 				e, replicas := replicasOn(t, "redis "+r.URL())
