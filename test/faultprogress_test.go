@@ -16,10 +16,10 @@ type progress struct {
 	// steps counts messages: each is a step before it is passed on, and those
 	// that the replica sends are another one afterwards.
 	steps          int
-	marked         bool // the mark has reached Redis
-	sent, answered bool // the refresh token, and its answer, have been passed on
-	saved          bool // and what came of it
-	due            bool // sent is about to be true, so that the token may be on its way
+	marking        *linkConn // the connection that the mark has reached Redis on
+	sent, answered bool      // the refresh token, and its answer, have been passed on
+	saved          bool      // and what came of it
+	due            bool      // sent is about to be true, so that the token may be on its way
 
 	when    moment
 	do      func() (pass bool)
@@ -33,14 +33,17 @@ type moment func(p *progress, m message) bool
 // step is the k-th message, counted from 1.
 func step(k int) moment { return func(p *progress, _ message) bool { return p.steps == k } }
 
-// The moments of a refresh: before a message is passed on, but for those called
-// after.
+// The moments of a refresh, before a message is passed on; afterSend alone is
+// when it has been.
 var (
 	atLock moment = func(p *progress, m message) bool {
 		return !m.passed && m.to == toServer && bytes.Contains(m.bytes, []byte(":lock:")) && !isWrite(m)
 	}
-	atMark    moment = func(p *progress, m message) bool { return !m.passed && isWrite(m) && !p.due }
-	afterMark moment = func(p *progress, m message) bool { return m.passed && isWrite(m) && !p.due }
+	atMark moment = func(p *progress, m message) bool { return !m.passed && isWrite(m) && !p.due }
+	// atMarked is when Redis has the mark, and the replica does not know yet.
+	atMarked moment = func(p *progress, m message) bool {
+		return !m.passed && m.to == toClient && m.conn == p.marking && !p.due
+	}
 	atSend    moment = func(p *progress, m message) bool { return !m.passed && isRefresh(m) }
 	afterSend moment = func(p *progress, m message) bool { return m.passed && isRefresh(m) }
 	atAnswer  moment = func(p *progress, m message) bool { return !m.passed && isAnswer(m) && p.sent }
@@ -106,8 +109,10 @@ func (p *progress) note(m message) bool {
 	case m.passed && isAnswer(m):
 		p.answered = p.sent
 	case m.passed && isWrite(m):
-		p.marked = true
 		p.saved = p.saved || p.answered
+		if !p.due {
+			p.marking = m.conn
+		}
 	}
 	if now {
 		p.when = nil
@@ -137,7 +142,7 @@ func (p *progress) mayLose() bool {
 func (p *progress) whole() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.marked && p.sent && p.answered && p.saved
+	return p.marking != nil && p.sent && p.answered && p.saved
 }
 
 func (p *progress) count() int {

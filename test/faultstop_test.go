@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
 // backInUse is how soon the pair of a replica that was stopped is in use again
@@ -23,7 +25,7 @@ func TestFaultAReplicaStoppedPastItsLockAndItsMarkDoesNoHarmWhenItGoesOn(t *test
 		// holds says that the replica has the only live pair, or will.
 		holds bool
 	}{
-		{"after the mark", afterMark, false},
+		{"after the mark", atMarked, false},
 		{"after sending", afterSend, true},
 		{"with the answer on its way", atAnswer, true},
 		{"before the save", atSave, true},
@@ -42,19 +44,27 @@ func TestFaultAReplicaStoppedPastItsLockAndItsMarkDoesNoHarmWhenItGoesOn(t *test
 		s.connect(t, names...)
 		for _, name := range names {
 			goneOn := make(chan struct{})
+			letGo := sync.OnceFunc(func() { close(goneOn) })
+			t.Cleanup(letGo)
+			// The replica is stopped before Pleo answers.
+			slow := s.e.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Hold: pleotest.AfterProcessing})
+			if stop.at != "after sending" {
+				slow.Remove()
+			}
 			p := s.observeHolding(stop.when, func() bool {
 				s.first.signal(syscall.SIGSTOP)
 				return true
 			}, goneOn)
 			s.call(t, s.first, name)
 			p.await(t)
+			slow.Release()
 			// The lock lapses and the mark is over, and the other replica goes on.
 			f := fateAt(t, s.second, name)
 			require.Equal(t, stop.holds, f.lost, "%s: the replica that was left alone", stop.at)
 
 			began := time.Now()
 			s.first.signal(syscall.SIGCONT)
-			close(goneOn)
+			letGo()
 			awaitUse(t, s.second, name)
 			awaitUse(t, s.first, name)
 			took := time.Since(began)
