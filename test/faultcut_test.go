@@ -115,7 +115,7 @@ func (s *stand) play(t *testing.T, c cut, connection string) (took time.Duration
 		link.cut(c.directions...)
 		return true
 	})
-	s.call(t, s.first, connection)
+	s.callUntil(t, s.first, connection, p.reached)
 	p.await(t)
 	s.call(t, s.second, connection) // which goes on, if it can
 	<-time.After(c.lasts)

@@ -130,6 +130,20 @@ func (p *progress) await(t *testing.T) {
 	}
 }
 
+// doNow does what the moment was waited for, unless it has been done, and
+// returns when it has been.
+func (p *progress) doNow() {
+	p.mu.Lock()
+	pending := p.when != nil
+	p.when = nil
+	p.mu.Unlock()
+	if pending {
+		p.do()
+		close(p.reached)
+	}
+	<-p.reached
+}
+
 // mayLose reports whether the only copy of a pair may have been in the replica
 // or on its way to it.
 func (p *progress) mayLose() bool {

@@ -82,13 +82,37 @@ func (e *pleo) livingTokens() (n int) {
 // call has a replica make a call, in the background, whose answer nobody wants.
 func (s *stand) call(t *testing.T, p *proxy, connection string) {
 	t.Helper()
-	req := request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection))
-	done := make(chan struct{})
+	now := make(chan struct{})
+	close(now)
+	s.callUntil(t, p, connection, now)
+}
+
+// callUntil goes on making calls until a channel is closed: a replica that has
+// not recovered from the last fault yet may put the first ones off. It returns a
+// channel that is closed once a call has been answered with data.
+func (s *stand) callUntil(t *testing.T, p *proxy, connection string, enough <-chan struct{}) (answered <-chan struct{}) {
+	t.Helper()
+	done, served := make(chan struct{}), make(chan struct{})
+	serve := sync.OnceFunc(func() { close(served) })
 	go func() {
 		defer close(done)
-		send(client, req)
+		pause := time.NewTicker(5 * tick)
+		defer pause.Stop()
+		for {
+			if send(client, request(t, http.MethodGet, p.URL+"/v2/employees", "", on(connection))).status == http.StatusOK {
+				serve()
+			}
+			select {
+			case <-enough:
+				return
+			case <-t.Context().Done():
+				return
+			case <-pause.C:
+			}
+		}
 	}()
 	t.Cleanup(func() { <-done })
+	return served
 }
 
 // fate is what has become of a connection.
@@ -158,6 +182,16 @@ func atOnce(t *testing.T, groups, rounds int, play func(t *testing.T, mine []int
 			mine = append(mine, round)
 		}
 		all.Go(func() { t.Run(fmt.Sprint("group ", group+1), func(t *testing.T) { play(t, mine) }) })
+	}
+	all.Wait()
+}
+
+// together plays several kinds of a fault at the same time.
+func together(t *testing.T, kinds map[string]func(*testing.T)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for name, play := range kinds {
+		all.Go(func() { t.Run(name, play) })
 	}
 	all.Wait()
 }

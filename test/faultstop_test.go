@@ -55,7 +55,7 @@ func TestFaultAReplicaStoppedPastItsLockAndItsMarkDoesNoHarmWhenItGoesOn(t *test
 				s.first.signal(syscall.SIGSTOP)
 				return true
 			}, goneOn)
-			s.call(t, s.first, name)
+			s.callUntil(t, s.first, name, p.reached)
 			p.await(t)
 			slow.Release()
 			// The lock lapses and the mark is over, and the other replica goes on.

@@ -44,8 +44,15 @@ func (s *stand) holdPair(t *testing.T, connection string, away func(*redistest.S
 	require.Equal(t, "degraded", s.first.healthStatus(t))
 }
 
-func TestFaultAReplicaKilledWithAnUnsavedPairHasItInUseAgainAfterItsRestart(t *testing.T) {
+func TestFaultAnUnsavedPairIsInUseAgainAfterTheReplicasRestart(t *testing.T) {
 	t.Parallel()
+	together(t, map[string]func(*testing.T){
+		"killed":                             killedWithAnUnsavedPair,
+		"told to end while a stream is open": toldToEndWithAnUnsavedPair,
+	})
+}
+
+func killedWithAnUnsavedPair(t *testing.T) {
 	const row = "killed with an unsaved pair"
 	var mu sync.Mutex
 	var longest time.Duration
@@ -83,8 +90,7 @@ func TestFaultAReplicaKilledWithAnUnsavedPairHasItInUseAgainAfterItsRestart(t *t
 	require.Zero(t, replays)
 }
 
-func TestFaultAReplicaToldToEndWithAnOpenStreamAndAnUnsavedPairLosesNothing(t *testing.T) {
-	t.Parallel()
+func toldToEndWithAnUnsavedPair(t *testing.T) {
 	const row = "told to end with an open stream and an unsaved pair"
 	s := startStand(t)
 	s.connect(t, "default", "streaming")
