@@ -70,14 +70,17 @@ func (s *stand) killFirst() (pass bool) {
 // and requires that both come to the same end: usable, or lost if it may be.
 func (s *stand) afterKill(t *testing.T, connection string, p *progress, what string) fate {
 	t.Helper()
+	// What was on its way has arrived once no connection of the dead one is left.
+	require.Eventually(t, func() bool { return s.toRedis.open()+s.toPleo.open() == 0 }, patience, tick)
+	s.ignore()
+	mayLose := p.mayLose()
 	var restarted sync.WaitGroup
 	restarted.Go(func() { s.first.restart(t) })
 	f := fateAt(t, s.second, connection)
 	restarted.Wait()
 	require.Equal(t, f.lost, fateAt(t, s.first, connection).lost, "the replicas do not agree")
-	s.ignore()
 	if f.lost {
-		require.True(t, p.mayLose(), "%s: a grant was lost that cannot have been", what)
+		require.True(t, mayLose, "%s: a grant was lost that cannot have been", what)
 	}
 	return f
 }
@@ -89,7 +92,7 @@ func (s *stand) steps(t *testing.T, connection string) int {
 	p := s.observe(nil, nil)
 	defer s.ignore()
 	require.False(t, fateAt(t, s.first, connection).lost)
-	require.True(t, p.whole(), "the links have not seen the refresh")
+	require.Eventually(t, p.whole, patience, tick, "the links have not seen the refresh")
 	return p.count()
 }
 

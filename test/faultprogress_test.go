@@ -19,7 +19,9 @@ type progress struct {
 	marking        *linkConn // the connection that the mark has reached Redis on
 	sent, answered bool      // the refresh token, and its answer, have been passed on
 	saved          bool      // and what came of it
-	due            bool      // sent is about to be true, so that the token may be on its way
+	// due and coming are set when sent and answered are about to be: what
+	// follows may overtake that.
+	due, coming bool
 
 	when    moment
 	do      func() (pass bool)
@@ -46,8 +48,8 @@ var (
 	}
 	atSend    moment = func(p *progress, m message) bool { return !m.passed && isRefresh(m) }
 	afterSend moment = func(p *progress, m message) bool { return m.passed && isRefresh(m) }
-	atAnswer  moment = func(p *progress, m message) bool { return !m.passed && isAnswer(m) && p.sent }
-	atSave    moment = func(p *progress, m message) bool { return !m.passed && isWrite(m) && p.answered }
+	atAnswer  moment = func(p *progress, m message) bool { return !m.passed && isAnswer(m) && p.due }
+	atSave    moment = func(p *progress, m message) bool { return !m.passed && isWrite(m) && p.coming }
 )
 
 func isRefresh(m message) bool {
@@ -106,10 +108,10 @@ func (p *progress) note(m message) bool {
 	switch {
 	case isRefresh(m):
 		p.due, p.sent = true, p.sent || m.passed
-	case m.passed && isAnswer(m):
-		p.answered = p.sent
+	case isAnswer(m) && p.due:
+		p.coming, p.answered = true, p.answered || m.passed
 	case m.passed && isWrite(m):
-		p.saved = p.saved || p.answered
+		p.saved = p.saved || p.coming
 		if !p.due {
 			p.marking = m.conn
 		}
@@ -156,7 +158,7 @@ func (p *progress) mayLose() bool {
 func (p *progress) whole() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.marking != nil && p.sent && p.answered && p.saved
+	return p.marking != nil && p.due && p.coming && p.saved
 }
 
 func (p *progress) count() int {

@@ -66,6 +66,13 @@ func startLink(t *testing.T, target string) *link {
 
 func (l *link) addr() string { return l.listener.Addr().String() }
 
+// open counts the connections.
+func (l *link) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
 func (l *link) accept() {
 	for {
 		client, err := l.listener.Accept()
