@@ -15,13 +15,12 @@ type progress struct {
 	mu sync.Mutex
 	// steps counts messages: each is a step before it is passed on, and those
 	// that the replica sends are another one afterwards.
-	steps          int
-	marking        *linkConn // the connection that the mark has reached Redis on
-	sent, answered bool      // the refresh token, and its answer, have been passed on
-	saved          bool      // and what came of it
-	// due and coming are set when sent and answered are about to be: what
-	// follows may overtake that.
-	due, coming bool
+	steps   int
+	marking *linkConn // the connection that the mark has reached Redis on
+	// due and coming are set when the refresh token and its answer are about to
+	// be passed on: what follows may overtake that.
+	due, coming     bool
+	answered, saved bool // the answer, and what came of it, have been passed on
 
 	when    moment
 	do      func() (pass bool)
@@ -107,7 +106,7 @@ func (p *progress) note(m message) bool {
 	now := p.when != nil && p.when(p, m)
 	switch {
 	case isRefresh(m):
-		p.due, p.sent = true, p.sent || m.passed
+		p.due = true
 	case isAnswer(m) && p.due:
 		p.coming, p.answered = true, p.answered || m.passed
 	case m.passed && isWrite(m):
