@@ -17,6 +17,13 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 test: needs vet lint ## everything that has to pass: vet, linter (where installed), all tests with the race detector
 	go test -race -timeout 10m ./...
 
+.PHONY: faults
+faults: needs ## play the long selection of faults and load on real processes, and put what it measures into the documentation
+	@rm -f docs/figures.json.new
+	go test ./test -run '^(TestFault|TestLoad)' -faults -figures $(CURDIR)/docs/figures.json.new -timeout 0 -v
+	@mv docs/figures.json.new docs/figures.json
+	go run ./internal/figures
+
 .PHONY: vet
 vet: ## go vet, and a check that gofmt has nothing to do
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt has changes for:"; echo "$$unformatted"; exit 1; fi

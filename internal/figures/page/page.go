@@ -1,0 +1,80 @@
+// Package page puts figures that tests have measured into a document, between
+// markers, so that nobody types them.
+//
+// A place for figures is
+//
+//	<!-- figure: ROW -->…<!-- /figure -->
+//
+// where ROW is the first key in the file of figures, what is measured of a
+// fault. All figures of that row are put there.
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Figures are values by row and name.
+type Figures map[string]map[string]any
+
+// ErrFigures is returned when a document and its figures do not belong
+// together: one of them has a row that the other lacks.
+var ErrFigures = errors.New("figures")
+
+var place = regexp.MustCompile(`(<!-- figure: ([^>]+?) -->).*?(<!-- /figure -->)`)
+
+// Read reads a file of figures, as tests write it with -figures. Numbers stay
+// as they are written there.
+func Read(file string) (Figures, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the caller's choice
+	if err != nil {
+		return nil, fmt.Errorf("%w: run make faults: %w", ErrFigures, err)
+	}
+	var figures Figures
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&figures); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrFigures, file, err)
+	}
+	return figures, nil
+}
+
+// Fill returns the document with the figures in their places. It returns an
+// error that wraps [ErrFigures] if a place has no figures or a row no place.
+func Fill(document string, figures Figures) (string, error) {
+	left := maps.Clone(figures)
+	var missing []string
+	filled := place.ReplaceAllStringFunc(document, func(found string) string {
+		m := place.FindStringSubmatch(found)
+		row, ok := figures[m[2]]
+		if !ok {
+			missing = append(missing, m[2])
+		}
+		delete(left, m[2])
+		return m[1] + cell(row) + m[3]
+	})
+	var problems []error
+	for _, row := range missing {
+		problems = append(problems, fmt.Errorf("%w: nothing is measured of %q: run make faults", ErrFigures, row))
+	}
+	for _, row := range slices.Sorted(maps.Keys(left)) {
+		problems = append(problems, fmt.Errorf("%w: there is no place for %q: add a row with <!-- figure: %s --><!-- /figure -->", ErrFigures, row, row))
+	}
+	return filled, errors.Join(problems...)
+}
+
+// cell is a row's figures in one line of a table.
+func cell(row map[string]any) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(row)) {
+		all = append(all, fmt.Sprintf("%s: %v", name, row[name]))
+	}
+	return strings.ReplaceAll(strings.Join(all, "; "), "|", `\|`)
+}
