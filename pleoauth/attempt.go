@@ -116,9 +116,9 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 
 	m := a.newMark(MarkRefresh)
 	m.Attempt = snap.Attempts + 1
-	a.announce(a.c, snap.Version, m.Nonce)
-	before := time.Now()
+	before := time.Now() // and before anybody can have heard of the mark: all count its life from later on
 	a.c.markSince(m.Nonce, before)
+	a.announce(a.c, snap.Version, m.Nonce)
 	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)
 	switch {
 	case errors.Is(err, ErrNotReplicated): // a failover could forget the mark, so nothing is sent under it

@@ -1,7 +1,6 @@
 package pleoauth
 
 import (
-	"context"
 	"errors"
 	"time"
 )
@@ -117,8 +116,6 @@ func (s *Source) trySave(c *connection, h *heldPair) bool {
 	return false
 }
 
-var errOwnPairUnknown = errors.New("whether the held grant lives could not be asked")
-
 func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 	subscription := s.subscription.Load()
 	snap := h.snap
@@ -150,43 +147,6 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 	return s.putBack(c, h, st, *snap, subscription)
 }
 
-// putBack restores a grant that the record lacks (W5).
-func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
-	if snap.Version == h.pair.version && snap.State == StateConnected {
-		return true, s.isStored(c, h, snap, subscription, nil) // it is there after all
-	}
-	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
-		return false, s.adoptInstead(c, h.pair, snap, subscription)
-	}
-	if snap.State != StateConnected {
-		if time.Now().Before(h.askAt) {
-			return false, errOwnPairUnknown
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
-		seen, err := s.oauth().Introspect(ctx, h.pair.grant.RefreshToken, RefreshTokenKind)
-		cancel()
-		if err != nil {
-			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
-			h.unasked++
-			return false, errors.Join(errOwnPairUnknown, err)
-		}
-		if !seen.Active {
-			s.logger().Warn("a grant that the store lacks is dead: it is dropped", "connection", c.name, "generation", h.pair.generation)
-			return false, s.adoptInstead(c, h.pair, snap, subscription)
-		}
-	}
-	after, err := s.applyReplicated(c.name, snap, writeRestore(st), nil)
-	if errors.Is(err, errRefused) {
-		return false, err // it has changed again: read it again
-	}
-	if err != nil && !errors.Is(err, ErrNotReplicated) {
-		h.unanswered = true
-		return false, err
-	}
-	s.logger().Warn("a grant that the store lacked has been restored", "connection", c.name, "generation", h.pair.generation)
-	return true, s.isStored(c, h, after, subscription, err)
-}
-
 // isStored takes over the record after our own write. replicated is nil, or
 // [ErrNotReplicated]: the pair is stored then, and used by all, and held until
 // the store's replicas have it too.
@@ -210,37 +170,4 @@ func (s *Source) isStored(c *connection, h *heldPair, snap Snapshot, subscriptio
 	h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
 	h.unasked++
 	return replicated
-}
-
-// adoptInstead gives up one's own grant for what the record says.
-func (s *Source) adoptInstead(c *connection, given *pair, snap Snapshot, subscription uint64) error {
-	c.mu.Lock()
-	if v := c.view.Load(); v != nil && v.version == given.version {
-		c.view.Store(nil)
-	}
-	c.mu.Unlock()
-	_, _ = s.adopt(c, snap, subscription)
-	return nil
-}
-
-// restore puts back a grant that this process knows and the record lacks, as
-// after a failover that lost a write. It returns at once.
-func (s *Source) restore(c *connection, p *pair) {
-	c.mu.Lock()
-	if c.held != nil {
-		c.mu.Unlock()
-		return
-	}
-	h := &heldPair{pair: p, unanswered: true}
-	c.held = h
-	c.mu.Unlock()
-	if !s.goWork(func() {
-		if !s.trySave(c, h) {
-			s.unsavedPair(c, h)
-			s.untilDone(c, func() bool { return s.trySave(c, h) })
-		}
-		s.letGo(c, h)
-	}) {
-		s.letGo(c, h)
-	}
 }

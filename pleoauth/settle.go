@@ -7,9 +7,6 @@ import (
 )
 
 const (
-	// whoHasWait is how long holders of a newer grant have to put it back
-	// before it is declared lost.
-	whoHasWait = time.Second
 	// afterReset is how long after closing its own connection the holder of a
 	// mark asks again.
 	afterReset = 2 * time.Second
@@ -102,19 +99,10 @@ func (a *attempt) refreshTokenLives(snap Snapshot, g Grant) (bool, error) {
 // lost: the token was spent, and the answer did not reach the store. Whoever
 // holds the pair is asked to put it back; if nobody does, it is lost.
 func (a *attempt) lost(snap Snapshot, m *Mark) error {
-	ctx, cancel := a.command()
-	err := a.store.Publish(ctx, Notice{Kind: NoticeWhoHas, Connection: a.c.name, Version: snap.Version})
-	cancel()
-	a.storeAnswered(StorePublish, err)
-	if err != nil {
+	if somebody, err := a.whoHas(a.c, snap.Version); err != nil {
 		return a.storeError(a.c.name, err)
-	}
-	for until := time.Now().Add(whoHasWait); time.Now().Before(until) && !a.closing(); {
-		news := a.c.news() // our own question comes back too: only a new version ends the wait
-		if a.c.left(a.f.goal) {
-			return nil
-		}
-		a.pause(time.Until(until), news)
+	} else if somebody {
+		return nil
 	}
 	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse))
 	if errors.Is(err, errRefused) {

@@ -120,7 +120,7 @@ func (s *sim) when(f pleotest.Fault, then func()) {
 		select {
 		case <-active.Reached():
 			then()
-		case <-time.After(2 * s.window):
+		case <-s.end:
 		}
 	}()
 }

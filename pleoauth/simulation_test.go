@@ -41,6 +41,7 @@ type sim struct {
 	ledger ledger
 	calm   atomic.Bool // no further fault begins
 	over   atomic.Bool
+	end    chan struct{} // closed when the schedule is over
 }
 
 func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcome) {
@@ -51,6 +52,7 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 		s.run()
 		outcome = s.judge()
 		s.over.Store(true)
+		close(s.end)
 		_ = os.RemoveAll(s.disk)
 	})
 	return outcome
@@ -58,7 +60,7 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 
 // newSim starts the replicas and connects the connections, all without faults.
 func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
-	s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now()}
+	s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now(), end: make(chan struct{})}
 	s.disk = filepath.Join(os.TempDir(), fmt.Sprintf("pleo-simulation-%d", os.Getpid()), fmt.Sprint(seed))
 	s.window = 90 * time.Second
 	var options []pleotest.Option

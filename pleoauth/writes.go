@@ -162,6 +162,20 @@ func writeEnd(version, nonce, newVersion string, reason Reason) write {
 	}
 }
 
+// writeGone ends a grant that the store has forgotten, and that is dead: it keeps
+// the order of grants, for whoever comes with a newer one.
+func writeGone(dead *pair, newVersion string) write {
+	return func(s Snapshot) (Record, error) {
+		if !s.Empty() {
+			return s.Record, errRefused
+		}
+		return Record{
+			State: StateReauthorisationRequired, Reason: ReasonLostResponse, Version: newVersion,
+			Seq: dead.seq, Generation: dead.generation, Lineage: dead.lineage, Subject: dead.subject, Epoch: s.Run,
+		}, nil
+	}
+}
+
 // writeRestore (W5) puts a grant back that the record lacks: into an absent
 // record, or over an older one, but not over a tombstone. With a mark, unless
 // nobody else can ever have seen the pair: somebody may be sending its token.

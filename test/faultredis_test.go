@@ -16,18 +16,17 @@ func TestFaultRedisLostInMidRefreshLosesNoGrant(t *testing.T) {
 	for _, kind := range []struct {
 		row        string
 		begin, end func(*redistest.Server) error
-		forgets    bool
 	}{
-		{"Redis killed in mid-refresh", outages["killed"].begin, outages["killed"].end, false},
-		{"Redis hung in mid-refresh", outages["hung"].begin, outages["hung"].end, false},
+		{"Redis killed in mid-refresh", outages["killed"].begin, outages["killed"].end},
+		{"Redis hung in mid-refresh", outages["hung"].begin, outages["hung"].end},
 		{
 			"Redis restarted empty in mid-refresh", func(*redistest.Server) error { return nil },
-			(*redistest.Server).RestartEmpty, true,
+			(*redistest.Server).RestartEmpty,
 		},
 	} {
 		t.Run(kind.row, func(t *testing.T) {
 			t.Parallel()
-			y := trial{forgets: kind.forgets}
+			var y trial
 			atOnce(t, count(1, 2), count(1, 8), func(t *testing.T, mine []int) {
 				r := redistest.Start(t, redistest.WithAppendOnly())
 				e, replicas := replicasOn(t, "redis "+r.URL())

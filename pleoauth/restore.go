@@ -1,0 +1,123 @@
+package pleoauth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// whoHasWait is how long holders of a newer grant have to put it back before it
+// is declared lost.
+const whoHasWait = time.Second
+
+var errOwnPairUnknown = errors.New("whether the held grant lives could not be asked")
+
+// putBack restores a grant that the record lacks (W5).
+func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, subscription uint64) (bool, error) {
+	if snap.Version == h.pair.version && snap.State == StateConnected {
+		return true, s.isStored(c, h, snap, subscription, nil) // it is there after all
+	}
+	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
+		return false, s.adoptInstead(c, h.pair, snap, subscription)
+	}
+	if snap.State != StateConnected {
+		if time.Now().Before(h.askAt) {
+			return false, errOwnPairUnknown
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
+		seen, err := s.oauth().Introspect(ctx, h.pair.grant.RefreshToken, RefreshTokenKind)
+		cancel()
+		if err != nil {
+			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
+			h.unasked++
+			return false, errors.Join(errOwnPairUnknown, err)
+		}
+		if !seen.Active {
+			s.logger().Warn("a grant that the store lacks is dead: it is dropped", "connection", c.name, "generation", h.pair.generation)
+			if snap.State == "" {
+				return false, s.nobodyHas(c, h.pair, snap, subscription)
+			}
+			return false, s.adoptInstead(c, h.pair, snap, subscription)
+		}
+	}
+	after, err := s.applyReplicated(c.name, snap, writeRestore(st), nil)
+	if errors.Is(err, errRefused) {
+		return false, err // it has changed again: read it again
+	}
+	if err != nil && !errors.Is(err, ErrNotReplicated) {
+		h.unanswered = true
+		return false, err
+	}
+	s.logger().Warn("a grant that the store lacked has been restored", "connection", c.name, "generation", h.pair.generation)
+	return true, s.isStored(c, h, after, subscription, err)
+}
+
+// nobodyHas ends a connection whose record is gone and whose pair is dead, unless
+// somebody puts the next pair back when asked: 'not connected' would be wrong, and
+// the order of grants must not be forgotten.
+func (s *Source) nobodyHas(c *connection, dead *pair, snap Snapshot, subscription uint64) error {
+	if _, err := s.whoHas(c, dead.version); err != nil {
+		return err
+	}
+	after, err := s.apply(c.name, snap, writeGone(dead, random128()))
+	if errors.Is(err, errRefused) {
+		after, err = s.read(c.name)
+	}
+	if err != nil {
+		return err
+	}
+	return s.adoptInstead(c, dead, after, subscription)
+}
+
+// whoHas asks all replicas for a newer grant than that of the given version, and
+// reports whether somebody had one.
+func (s *Source) whoHas(c *connection, version string) (bool, error) {
+	ctx, cancel := s.command()
+	err := s.store.Publish(ctx, Notice{Kind: NoticeWhoHas, Connection: c.name, Version: version})
+	cancel()
+	s.storeAnswered(StorePublish, err)
+	if err != nil {
+		return false, err
+	}
+	for until := time.Now().Add(whoHasWait); time.Now().Before(until) && !s.closing(); {
+		news := c.news() // our own question comes back too: only a new version ends the wait
+		if c.left(version) {
+			return true, nil
+		}
+		s.pause(time.Until(until), news)
+	}
+	return false, nil
+}
+
+// adoptInstead gives up one's own grant for what the record says.
+func (s *Source) adoptInstead(c *connection, given *pair, snap Snapshot, subscription uint64) error {
+	c.mu.Lock()
+	if v := c.view.Load(); v != nil && v.version == given.version {
+		c.view.Store(nil)
+	}
+	c.mu.Unlock()
+	_, _ = s.adopt(c, snap, subscription)
+	return nil
+}
+
+// restore puts back a grant that this process knows and the record lacks, as
+// after a failover that lost a write. It returns at once.
+func (s *Source) restore(c *connection, p *pair) {
+	c.mu.Lock()
+	if c.held != nil {
+		c.mu.Unlock()
+		return
+	}
+	h := &heldPair{pair: p, unanswered: true}
+	c.held = h
+	c.mu.Unlock()
+	if !s.goWork(func() {
+		if !s.trySave(c, h) {
+			s.unsavedPair(c, h)
+			s.untilDone(c, func() bool { return s.trySave(c, h) })
+		}
+		s.letGo(c, h)
+	}) {
+		s.letGo(c, h)
+	}
+}
