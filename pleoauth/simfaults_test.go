@@ -77,7 +77,7 @@ func (s *sim) atTime(p *process, what int, length time.Duration) {
 	case 3:
 		if int(length)%3 == 0 {
 			s.say("the grant is revoked at Pleo")
-			s.note(func(l *ledger) { l.revoked = true })
+			s.note(func(l *ledger) { l.revoked = true; l.acts++ })
 			s.pleo.Revoke(pleotest.Target{Company: s.companyOf("default")})
 		}
 	case 4:
@@ -115,14 +115,14 @@ func (s *sim) reauthorise(p *process) {
 	if err != nil {
 		return
 	}
-	s.note(func(l *ledger) { l.consents++ })
+	acts := 0
+	s.note(func(l *ledger) { l.consents++; acts = l.acts })
 	_, err = p.CompleteAuthorisation(ctx, callback(s.t, back, begun))
 	s.note(func(l *ledger) {
-		if err == nil {
+		if err == nil && l.acts == acts {
 			l.revoked, l.disconnected = false, false
-			return
 		}
-		l.failedConsent = true // a code may have been exchanged, which may have ended the grant before
+		l.failedConsent = l.failedConsent || err != nil // a code may have been exchanged, which may have ended the grant before
 	})
 	s.say("authorised: %v", err)
 }
@@ -133,6 +133,7 @@ func (s *sim) disconnect(p *process) {
 	err := p.Disconnect(ctx, "default")
 	s.say("%s disconnects: %v", p, err)
 	s.note(func(l *ledger) {
+		l.acts++
 		if err == nil {
 			l.disconnected = true
 		} else {

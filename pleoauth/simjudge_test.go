@@ -18,6 +18,7 @@ type ledger struct {
 	sameFamily                        bool // a second consent replaces the first at Pleo
 	revoked                           bool // by the user, since the last consent
 	disconnected, perhapsDisconnected bool
+	acts                              int // revocations and disconnects
 	consents                          int // after the first
 	failedConsent                     bool
 	forgot                            bool // the store may have lost writes
