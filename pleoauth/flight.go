@@ -16,7 +16,8 @@ type flight struct {
 	for401  bool
 	started time.Time
 	// waited is when what callers wait for now began: the flight, or the sending
-	// of the token, for which a mark may have had to be waited out first.
+	// of the token, here or by another replica, for which a mark may have had to be
+	// waited out first.
 	waited atomic.Pointer[time.Time]
 	// stage is the kind of error for callers who stop waiting now.
 	stage atomic.Pointer[error]

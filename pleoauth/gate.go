@@ -27,6 +27,18 @@ func (s *Source) raise(c *connection, version, nonce string) {
 	c.gate.Store(&gate{version: version, nonce: nonce, until: time.Now().Add(s.times().gate), open: make(chan struct{})})
 }
 
+// announced notes that a refresh is about to be sent, by another replica or by
+// this one: its mark's life counts from here, and so does the wait of those who
+// wait for it.
+func (c *connection) announced(nonce string, now time.Time) {
+	c.markSince(nonce, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight != nil {
+		c.flight.waited.Store(&now)
+	}
+}
+
 // lift opens the gate that was raised with the given nonce; "" means any.
 func (c *connection) lift(nonce string) {
 	c.mu.Lock()

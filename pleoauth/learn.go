@@ -248,7 +248,7 @@ func (s *Source) receive(n Notice) {
 			s.load(c, true) // finds the record older, and restores
 		}
 	case NoticeGate:
-		c.markSince(n.Nonce, time.Now())
+		c.announced(n.Nonce, time.Now())
 		s.raise(c, n.Version, n.Nonce)
 	case NoticeLifted:
 		c.lift(n.Nonce)

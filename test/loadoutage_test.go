@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,13 +25,7 @@ func absences(half time.Duration) []absence {
 	var all []absence
 	for _, how := range []string{"hung", "cut", "restarted"} {
 		if !*long {
-			duration := half - 2*time.Second
-			if how == "hung" {
-				// A lock that was asked for meanwhile stands when Redis goes on, for its
-				// whole life, though nobody holds it.
-				duration = 2 * time.Second
-			}
-			all = append(all, absence{how, half - time.Second, duration})
+			all = append(all, absence{how, half - time.Second, half - 2*time.Second})
 			continue
 		}
 		for _, offset := range []time.Duration{time.Second, half - 2*time.Second, half - 300*time.Millisecond, half} {
@@ -45,11 +40,35 @@ func absences(half time.Duration) []absence {
 func TestLoadNoticesNothingOfRedisAwayForLessThanHalfATokensLife(t *testing.T) {
 	t.Parallel()
 	half := time.Duration(count(8, 10)) * time.Second
-	playAll(t, 6, absences(half), absence.name, func(t *testing.T, a absence) { playAbsence(t, 2*half, a) })
+	var all absent
+	playAll(t, 6, absences(half), absence.name, func(t *testing.T, a absence) { all.add(playAbsence(t, 2*half, a)) })
+	all.figures(t)
 }
 
-func playAbsence(t *testing.T, life time.Duration, a absence) {
+// absent is what came of all absences.
+type absent struct {
+	mu                   sync.Mutex
+	times, calls, failed int
+	slowest              time.Duration
+}
+
+func (a *absent) add(calls, failed []made) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.times, a.calls, a.failed = a.times+1, a.calls+len(calls), a.failed+len(failed)
+	a.slowest = max(a.slowest, percentile(latencies(calls), 100))
+}
+
+func (a *absent) figures(t *testing.T) {
+	t.Helper()
 	const row = "Redis away under load"
+	figure(t, row, "times", a.times)
+	figure(t, row, "calls", a.calls)
+	figure(t, row, "failed", a.failed)
+	figure(t, row, "slowest ms", milliseconds(a.slowest))
+}
+
+func playAbsence(t *testing.T, life time.Duration, a absence) (all, failed []made) {
 	e := startPleo(t)
 	r := redistest.Start(t, redistest.WithAppendOnly(), withReplicaUsers(2))
 	way := startDetour(t, r.Addr())
@@ -81,16 +100,14 @@ func playAbsence(t *testing.T, life time.Duration, a absence) {
 	calls := l.end()
 
 	c := e.Counters()
-	failed := failedCalls(calls)
-	figure(t, row, a.name()+": calls", len(calls))
-	figure(t, row, a.name()+": failed", outcomes(failed))
-	figure(t, row, a.name()+": worst ms", milliseconds(percentile(latencies(calls), 100)))
+	failed = failedCalls(calls)
 	for _, m := range failed[:min(len(failed), 1)] {
 		t.Logf("the first failure is %v after the token was obtained, the last %v", m.due.Sub(obtained), failed[len(failed)-1].due.Sub(obtained))
 	}
 	require.Empty(t, failed)
 	require.Equal(t, 1, c.RefreshRequests, "the token was refreshed, once")
 	require.Equal(t, 1, c.Refreshes)
+	return calls, failed
 }
 
 // pass lets time pass until a moment of the plan.
