@@ -108,7 +108,7 @@ func (s *Source) writeSwept(version string) write {
 		switch {
 		case r.Version != version || r.Due.IsZero() || snap.Remaining(r.Due) > 0:
 			return r, errRefused
-		case r.State == StateDisconnected:
+		case r.State == StateDisconnected, r.State == "": // a tombstone, or the mark of an authorisation that came to nothing
 			return Record{}, nil
 		case r.State == StateConnected:
 			r.Due = r.Obtained.Add(s.keepAliveIn())

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
 func TestAGrantThatNobodyUsesIsKeptAliveByWhicheverReplicaComesFirst(t *testing.T) {
@@ -67,5 +68,27 @@ func TestAConnectionThatIsDueForNothingIsPutOff(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		require.Greater(t, time.Until(w.store.record("default").Due), 20*24*time.Hour)
 		require.Zero(t, w.pleo.Counters().RefreshRequests)
+	})
+}
+
+// A user who authorises a connection that was disconnected, and does not come to
+// the end of it, must not bring the tombstone to its own.
+func TestATombstoneOutlivesAnAuthorisationThatCameToNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		require.NoError(t, a.Disconnect(t.Context(), "default"))
+		for _, name := range []string{"default", "never"} {
+			w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Drop: pleotest.AfterProcessing})
+			_, err := w.tryAuthorise(b, pleoauth.AuthorisationRequest{Connection: name}, "")
+			require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
+		}
+		r := w.store.record("default")
+		r.Mark = &pleoauth.Mark{Nonce: "left", Version: r.Version, Kind: pleoauth.MarkAuthorise, Life: 15 * time.Second}
+		w.store.put("default", r)
+		time.Sleep(time.Hour)
+		require.Equal(t, pleoauth.StateDisconnected, w.store.record("default").State)
+		require.True(t, w.store.record("never").Empty(), "nothing is left of what never was")
 	})
 }

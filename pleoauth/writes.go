@@ -46,7 +46,9 @@ func writeMark(version string, m Mark, settled string) write {
 		}
 		r.Epoch = s.Run
 		r.Mark = &m
-		r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		if r.State != StateDisconnected { // a tombstone keeps its time
+			r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		}
 		return r, nil
 	}
 }
