@@ -58,7 +58,8 @@ SEEDS ?= 10000
 .PHONY: simulate
 simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time
 	go test -c -o bin/simulation.test ./pleoauth
-	cd pleoauth && GOGC=800 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -workers 2 -progress 20000 -tally ../docs/figures-simulation.json
+	cd pleoauth && GOGC=800 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -workers 2 -progress 10000 -tally ../docs/figures-simulation.json
+	go run ./internal/figures
 
 .PHONY: measure-gate
 measure-gate: ## measure what telling replicas of a refresh is worth, for minutes, and write it into docs/gate.md

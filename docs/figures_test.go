@@ -13,7 +13,7 @@ import (
 )
 
 func TestFiguresAreThoseThatWereMeasured(t *testing.T) {
-	figures, err := page.Read("figures.json")
+	figures, err := page.Read(".")
 	require.NoError(t, err)
 	document := read(t, "reliability.md")
 	filled, err := page.Fill(document, figures)

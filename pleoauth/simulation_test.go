@@ -126,12 +126,32 @@ func (s *sim) run() {
 		}
 		s.call()
 		time.Sleep(5 * time.Second)
+		if s.quiet() {
+			break
+		}
 	}
 	time.Sleep(time.Minute) // every token has expired
-	for range 4 {
+	for range 2 {
 		s.call()
 		time.Sleep(5 * time.Second)
 	}
+}
+
+// quiet reports whether nothing is left to be done about what has happened.
+func (s *sim) quiet() bool {
+	for _, name := range s.names {
+		record := s.store.record(name)
+		if record.Mark != nil {
+			return false
+		}
+		for _, p := range s.living() {
+			token, err := p.Token(context.Background(), name)
+			if p.Stats().Unsaved > 0 || (err == nil) != (record.State == pleoauth.StateConnected) || err == nil && token.Version() != record.Version {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (s *sim) living() []*process {

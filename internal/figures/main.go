@@ -1,4 +1,4 @@
-// Command figures puts what `make faults` has measured into docs/reliability.md.
+// Command figures puts what `make faults` and `make simulate` came to into docs/reliability.md.
 // Run it in the repository's root.
 package main
 
@@ -10,14 +10,14 @@ import (
 )
 
 func main() {
-	if err := run("docs/figures.json", "docs/reliability.md"); err != nil {
+	if err := run("docs", "docs/reliability.md"); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
 }
 
-func run(figuresFile, pageFile string) error {
-	figures, err := page.Read(figuresFile)
+func run(dir, pageFile string) error {
+	figures, err := page.Read(dir)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,20 +31,36 @@ var ErrFigures = errors.New("figures")
 
 var place = regexp.MustCompile(`(<!-- figure: ([^>]+?) -->).*?(<!-- /figure -->)`)
 
-// Read reads a file of figures, as tests write it with -figures. Numbers stay
-// as they are written there.
-func Read(file string) (Figures, error) {
+// simulation is the row of what `make simulate` came to.
+const simulation = "simulation"
+
+// Read reads the files of figures in a directory: figures.json, as tests write it
+// with -figures, and what the simulation came to. Numbers stay as they are written
+// there.
+func Read(dir string) (Figures, error) {
+	var figures Figures
+	if err := readFile(filepath.Join(dir, "figures.json"), "make faults", &figures); err != nil {
+		return nil, err
+	}
+	var tally map[string]any
+	if err := readFile(filepath.Join(dir, "figures-simulation.json"), "make simulate", &tally); err != nil {
+		return nil, err
+	}
+	figures[simulation] = tally
+	return figures, nil
+}
+
+func readFile(file, madeBy string, into any) error {
 	text, err := os.ReadFile(file) //nolint:gosec // the caller's choice
 	if err != nil {
-		return nil, fmt.Errorf("%w: run make faults: %w", ErrFigures, err)
+		return fmt.Errorf("%w: run %s: %w", ErrFigures, madeBy, err)
 	}
-	var figures Figures
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	if err := decoder.Decode(&figures); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrFigures, file, err)
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrFigures, file, err)
 	}
-	return figures, nil
+	return nil
 }
 
 // Fill returns the document with the figures in their places. It returns an

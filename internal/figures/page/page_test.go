@@ -11,12 +11,13 @@ import (
 )
 
 func TestFiguresAreFilledInAgainAndAgain(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "figures.json")
-	require.NoError(t, os.WriteFile(file, []byte(`{"killed": {"kills": 200, "share": 0.50, "longest": "1.5s"}}`), 0o600))
-	figures, err := page.Read(file)
+	dir := t.TempDir()
+	write(t, dir, "figures.json", `{"killed": {"kills": 200, "share": 0.50, "longest": "1.5s"}}`)
+	write(t, dir, "figures-simulation.json", `{"replays": 0}`)
+	figures, err := page.Read(dir)
 	require.NoError(t, err)
-	before := "| a | <!-- figure: killed --><!-- /figure --> | b |"
-	after := "| a | <!-- figure: killed -->kills: 200; longest: 1.5s; share: 0.50<!-- /figure --> | b |"
+	before := "| a | <!-- figure: killed --><!-- /figure --> | b |\n<!-- figure: simulation --><!-- /figure -->"
+	after := "| a | <!-- figure: killed -->kills: 200; longest: 1.5s; share: 0.50<!-- /figure --> | b |\n<!-- figure: simulation -->replays: 0<!-- /figure -->"
 	for _, document := range []string{before, after} {
 		filled, err := page.Fill(document, figures)
 		require.NoError(t, err)
@@ -34,11 +35,19 @@ func TestAPlaceWithoutFiguresAndFiguresWithoutAPlaceAreErrors(t *testing.T) {
 }
 
 func TestAFileThatIsNotThereOrNoJSONIsAnErrorThatSaysWhatToDo(t *testing.T) {
-	_, err := page.Read(filepath.Join(t.TempDir(), "figures.json"))
+	dir := t.TempDir()
+	_, err := page.Read(dir)
 	require.ErrorIs(t, err, page.ErrFigures)
 	require.ErrorContains(t, err, "make faults")
-	file := filepath.Join(t.TempDir(), "figures.json")
-	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
-	_, err = page.Read(file)
+	write(t, dir, "figures.json", "{")
+	_, err = page.Read(dir)
 	require.ErrorIs(t, err, page.ErrFigures)
+	write(t, dir, "figures.json", "{}")
+	_, err = page.Read(dir)
+	require.ErrorContains(t, err, "make simulate")
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 }
