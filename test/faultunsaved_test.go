@@ -40,7 +40,7 @@ func (s *stand) holdPair(t *testing.T, connection string, away func(*redistest.S
 	require.NoError(t, away(s.r))
 	hold.Release()
 	require.Eventually(t, func() bool { return len(s.first.spilled(t)) == 1 }, patience, tick)
-	require.Equal(t, 1, s.first.unsaved(t))
+	require.Eventually(t, func() bool { return s.first.unsaved(t) == 1 }, patience, tick)
 	require.Equal(t, "degraded", s.first.healthStatus(t))
 }
 
