@@ -16,7 +16,8 @@ func rememberingSource(tb testing.TB, n int) (*pleoauth.Source, []string) {
 	tb.Helper()
 	keys, err := pleoauth.NewKeyring(pleoauth.GenerateKey())
 	require.NoError(tb, err)
-	source, err := pleoauth.NewSource(pleoauth.Config{ClientID: "client"}, newMemServer().client(), keys)
+	source, err := pleoauth.NewSource(pleoauth.Config{ClientID: "client"}, newMemServer().client(), keys,
+		pleoauth.WithObserver(pleoauth.Observer{Hit: func() {}}))
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = source.Close(tb.Context()) })
 	names := make([]string, n)
@@ -25,6 +26,18 @@ func rememberingSource(tb testing.TB, n int) (*pleoauth.Source, []string) {
 		source.Remember(names[i], pleoauth.Grant{AccessToken: "a", RefreshToken: "r", ExpiresIn: 24 * time.Hour}, 0)
 	}
 	return source, names
+}
+
+func TestATokenFromMemoryAllocatesNothing(t *testing.T) {
+	source, names := rememberingSource(t, 100)
+	ctx := t.Context()
+	i := 0
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		i++
+		if _, err := source.Token(ctx, names[i%len(names)]); err != nil {
+			t.Error(err)
+		}
+	}))
 }
 
 func BenchmarkToken(b *testing.B) {
