@@ -31,7 +31,7 @@ func withReplicaUsers(n int) redistest.Option {
 // namedReplica is the configuration of a replica that can be told from others.
 func namedReplica(r *redistest.Server, n int) config {
 	c := config{store: fmt.Sprintf("redis redis://%s:secret@%s/0", replicaName(n), r.Addr())}
-	c.proxy = "header_up User-Agent " + replicaName(n)
+	c.proxy, c.quiet = "header_up User-Agent "+replicaName(n), true
 	return c
 }
 
@@ -167,21 +167,12 @@ func startReplicas(t *testing.T, e *pleo, r *redistest.Server, n int, change fun
 			change(&c)
 		}
 		replicas[i] = startProxy(t, e, c)
-		replicas[i].quiet(t)
 	}
 	e.authorise(t, replicas[0], "default", company(0))
 	for _, p := range replicas {
 		require.Equal(t, http.StatusOK, get(t, p.URL+"/v1/companies").status)
 	}
 	return replicas
-}
-
-// quiet has a proxy log only what is wrong, so that a load measures calls and not
-// the lines about them.
-func (p *proxy) quiet(t *testing.T) {
-	t.Helper()
-	a := p.admin(t, http.MethodPatch, "/config/logging/logs/default/level", "application/json", []byte(`"WARN"`))
-	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 }
 
 // shorten has a proxy obtain a token that lives from now for the given time, and

@@ -17,8 +17,9 @@ func TestLoadOnADeadConnectionReachesNeitherPleoNorRedis(t *testing.T) {
 	const row, rate = "dead connection", 500
 	length := time.Duration(count(5, 60)) * time.Second
 	e, r := startPleo(t), redistest.Start(t)
-	p := startProxy(t, e, onRedis(r))
-	p.quiet(t)
+	c := onRedis(r)
+	c.quiet = true
+	p := startProxy(t, e, c)
 	e.authorise(t, p, "default", company(0))
 	require.Equal(t, 2, e.Revoke(pleotest.Target{}))
 	requireReauthorisation(t, get(t, p.URL+"/v2/employees"))

@@ -82,9 +82,6 @@ func playLifetime(t *testing.T, r *redistest.Server, l lifetime) {
 	}
 	e.Fault(says)
 	replicas := []*proxy{startProxy(t, e, namedReplica(r, 0)), startProxy(t, e, namedReplica(r, 1))}
-	for _, p := range replicas {
-		p.quiet(t)
-	}
 	e.authorise(t, replicas[0], "default", company(0))
 	e.ResetCounters()
 

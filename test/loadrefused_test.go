@@ -44,8 +44,7 @@ func TestLoadWithA401OfTheApplicationsOwnAsksOnceInThirtySeconds(t *testing.T) {
 	const row = "401 of the application's own"
 	length := time.Duration(count(4, 62)) * time.Second
 	e := startPleo(t)
-	p := startProxy(t, e, config{})
-	p.quiet(t)
+	p := startProxy(t, e, config{quiet: true})
 	e.authorise(t, p, "default", company(0))
 	e.ResetCounters()
 	e.Fault(pleotest.Fault{Endpoint: pleotest.API, Times: pleotest.Always, Status: http.StatusUnauthorized, Body: `{"error":"not_for_you"}`})
@@ -91,8 +90,7 @@ func TestLoadOnAnAPIThatRefusesEveryTokenRefreshesOnceInThirtySeconds(t *testing
 func TestLoadWith403And429NeverAsksPleoAboutTheToken(t *testing.T) {
 	t.Parallel()
 	e := startPleo(t)
-	p := startProxy(t, e, config{})
-	p.quiet(t)
+	p := startProxy(t, e, config{quiet: true})
 	e.authorise(t, p, "default", company(0))
 	e.ResetCounters()
 	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests} {

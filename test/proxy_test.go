@@ -32,6 +32,7 @@ type config struct {
 	env      []string // more environment
 	secret   string   // default: {env.PLEO_CLIENT_SECRET}
 	redirect string   // default: the first site's
+	quiet    bool     // logs only what is wrong, so that a load measures calls and not the lines about them
 }
 
 func onRedis(r *redistest.Server) config { return config{store: "redis " + r.URL()} }
@@ -129,7 +130,7 @@ func (p *proxy) text(c config) string {
 	admin unix/%[1]s
 	grace_period 10s
 	log {
-		level DEBUG
+		level {level}
 	}
 	%[2]s
 	pleo {
@@ -161,6 +162,11 @@ http://:{port} {
 %[14]s
 `, p.adminSocket(), c.globals, p.pleo.AuthURL, p.pleo.APIURL, p.pleo.ClientID, c.secret, allScopes,
 		c.redirect, p.origin(), c.store, c.options, c.site, c.proxy, c.sites)
+	level := "DEBUG"
+	if c.quiet {
+		level = "WARN"
+	}
+	text = strings.ReplaceAll(text, "{level}", level)
 	text = strings.ReplaceAll(text, "{port}", fmt.Sprint(p.port))
 	for n := range morePorts {
 		text = strings.ReplaceAll(text, fmt.Sprintf("{port+%d}", n+1), fmt.Sprint(p.port+n+1))
