@@ -91,7 +91,23 @@ func Fill(document string, figures Figures) (string, error) {
 func cell(row map[string]any) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(row)) {
-		all = append(all, fmt.Sprintf("%s: %v", name, row[name]))
+		all = append(all, name+": "+value(row[name]))
 	}
 	return strings.ReplaceAll(strings.Join(all, "; "), "|", `\|`)
+}
+
+// value is a figure in words: counts by kind are listed.
+func value(v any) string {
+	counts, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	if len(counts) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, fmt.Sprintf("%v × %s", counts[kind], kind))
+	}
+	return strings.Join(all, ", ")
 }

@@ -12,12 +12,12 @@ import (
 
 func TestFiguresAreFilledInAgainAndAgain(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "figures.json", `{"killed": {"kills": 200, "share": 0.50, "longest": "1.5s"}}`)
+	write(t, dir, "figures.json", `{"killed": {"kills": 200, "share": 0.50, "longest": "1.5s", "answers": {"503": 2, "200": 7}, "failed": {}}}`)
 	write(t, dir, "figures-simulation.json", `{"replays": 0}`)
 	figures, err := page.Read(dir)
 	require.NoError(t, err)
 	before := "| a | <!-- figure: killed --><!-- /figure --> | b |\n<!-- figure: simulation --><!-- /figure -->"
-	after := "| a | <!-- figure: killed -->kills: 200; longest: 1.5s; share: 0.50<!-- /figure --> | b |\n<!-- figure: simulation -->replays: 0<!-- /figure -->"
+	after := "| a | <!-- figure: killed -->answers: 7 × 200, 2 × 503; failed: none; kills: 200; longest: 1.5s; share: 0.50<!-- /figure --> | b |\n<!-- figure: simulation -->replays: 0<!-- /figure -->"
 	for _, document := range []string{before, after} {
 		filled, err := page.Fill(document, figures)
 		require.NoError(t, err)
