@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,20 +132,20 @@ func TestAConsentThatIsStoredInAnEmptiedStoreKeepsItsPlaceInTheOrder(t *testing.
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, b := w.replica(), w.replica()
-		w.authorise(a, "default", "")
-		require.NoError(t, a.Refresh(t.Context(), "default"))
-		swaps := 0
+		var refuse atomic.Bool
+		var marks atomic.Int64
 		a.store.step = func(op, when string) error {
-			if op == "swap" && when == "before" {
-				if swaps++; swaps > 1 { // the mark is written, the grant is not
-					return errAway
-				}
+			if refuse.Load() && op == "swap" && when == "before" && marks.Add(1) > 1 {
+				return errAway // the mark is written, the grant is not
 			}
 			return nil
 		}
 		w.authorise(a, "default", "")
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		refuse.Store(true)
+		w.authorise(a, "default", "")
 		w.store.failover(-1)
-		a.store.step = nil
+		refuse.Store(false)
 		time.Sleep(5 * time.Second)
 		require.EqualValues(t, 3, w.store.record("default").Generation)
 

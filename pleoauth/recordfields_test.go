@@ -43,7 +43,7 @@ func TestStoredFormHasTheFieldsOfTheProtocol(t *testing.T) {
 	fields := EncodeRecord(fullRecord())
 	for _, name := range []string{
 		"format", "issuer", "client_id", "seq", "lineage", "generation", "version", "state", "reason", "grant",
-		"subject", "obtained", "expires", "epoch", "mark", "attempts", "not_before", "not_before_reason", "for_401_at", "due",
+		"subject", "obtained", "expires", "epoch", "mark", "attempts", "not_before", "not_before_wait", "not_before_reason", "for_401_at", "due",
 	} {
 		require.NotEmpty(t, fields[name], name)
 		delete(fields, name)

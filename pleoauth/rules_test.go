@@ -78,12 +78,10 @@ var changes = []change{
 		}
 		p.pair = &next
 `},
-	{"settle.go", "	active, err := a.refreshTokenLives(snap, g)\n	if err != nil {\n		b :=", `	active, err := a.refreshTokenLives(snap, g)
-	if without("an ambiguous refresh is asked about, never sent again") {
+	{"settle.go", "	a.settled(snap, active, err, asked, over)", `	if without("an ambiguous refresh is asked about, never sent again") {
 		active, err = true, nil
 	}
-	if err != nil {
-		b :=`},
+	a.settled(snap, active, err, asked, over)`},
 	{"settle.go", "	if !over {", `	if !over && !without("'active' is believed only once the mark is over") {`},
 	{"settle.go", "	since := a.c.markSince(m.Nonce, time.Now())", `	since := a.c.markSince(m.Nonce, time.Now())
 	if without("a mark's life counts on one's own clock") {

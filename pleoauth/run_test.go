@@ -69,11 +69,12 @@ func TestTheMastersOfAClusterAreNotTakenForOneAnother(t *testing.T) {
 		w := newWorld(t)
 		w.store.master = func(name string) string { return "." + name }
 		r := w.replica()
+		reads := countReads(r) // before its first use
 		for _, name := range []string{"one", "two", "three"} {
 			w.authorise(r, name, "")
 		}
-		synctest.Wait()
-		reads := countReads(r)
+		time.Sleep(time.Second)
+		reads.Store(0)
 		for _, name := range []string{"one", "two", "three", "one", "two", "three"} {
 			_, err := r.Connection(t.Context(), name)
 			require.NoError(t, err)

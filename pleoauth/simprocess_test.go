@@ -40,10 +40,10 @@ func (p *process) String() string { return string(rune('A' + p.number)) }
 func (s *sim) start(disk map[string][]byte) *process {
 	p := &process{sim: s, ops: map[string]int{}, faults: map[string]func(){}, inside: map[string]bool{}}
 	s.mu.Lock()
-	p.number = len(s.procs)
-	p.salt = rand.New(rand.NewPCG(s.seed, uint64(100+p.number))).Uint64()
-	s.procs = append(s.procs, p)
+	p.number = s.started
+	s.started++
 	s.mu.Unlock()
+	p.salt = rand.New(rand.NewPCG(s.seed, uint64(100+p.number))).Uint64()
 	dir := filepath.Join(s.disk, p.String())
 	for name, content := range disk {
 		require.NoError(s.t, os.MkdirAll(dir, 0o700))
@@ -73,6 +73,7 @@ func (s *sim) start(disk map[string][]byte) *process {
 	require.NoError(s.t, err)
 	s.mu.Lock()
 	s.all = append(s.all, p.replica)
+	s.procs = append(s.procs, p)
 	s.mu.Unlock()
 	p.Start()
 	return p

@@ -33,10 +33,11 @@ type sim struct {
 	names  []string      // the connections
 	opener *pleoauth.Keyring
 
-	mu     sync.Mutex
-	bad    string // the first violation
-	procs  []*process
-	faults int
+	mu      sync.Mutex
+	bad     string // the first violation
+	procs   []*process
+	started int
+	faults  int
 	// What judgements have to know, see simjudge_test.go.
 	ledger ledger
 	calm   atomic.Bool // no further fault begins

@@ -40,7 +40,7 @@ func TestStatsCountAGrantThatTheStoreHasNotTaken(t *testing.T) {
 		a.store.setAway(false)
 		time.Sleep(time.Minute)
 		require.Zero(t, a.Stats().Unsaved)
-		require.Regexp(t, `level=ERROR msg="the grant could not be stored.* connection=default generation=2 .*result=held`, w.log.String())
+		require.Regexp(t, `level=ERROR msg="the grant is not safe in the store.* connection=default generation=2 .*result=held`, w.log.String())
 		require.Regexp(t, `level=INFO msg="a held grant has been dealt with" connection=default generation=2 duration=\S+ result=stored`, w.log.String())
 	})
 }

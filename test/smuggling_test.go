@@ -42,7 +42,7 @@ func TestTheRestOfABodyIsNeverTakenForFurtherCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := startPleo(t)
-			p := startProxy(t, e, config{})
+			p := startProxy(t, e, config{proxy: "replay_buffer 1KiB"}) // none of them can be repeated
 			e.authorise(t, p, "default", company(0))
 			e.authorise(t, p, "other", company(1))
 			c.prepare(e)
