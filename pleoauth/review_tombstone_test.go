@@ -75,7 +75,7 @@ func TestANameWhoseTombstoneIsGoneCostsNoReadForEachCall(t *testing.T) {
 		require.NoError(t, a.Disconnect(t.Context(), "default"))
 		_, err := a.Token(t.Context(), "default")
 		require.ErrorIs(t, err, pleoauth.ErrNotConnected)
-		w.store.put("default", pleoauth.Record{}) // as writeSwept leaves it, and told
+		w.store.remove("default")
 		w.store.repeat("default", 0)
 		time.Sleep(time.Minute)
 		reads := countReads(a)
@@ -85,5 +85,41 @@ func TestANameWhoseTombstoneIsGoneCostsNoReadForEachCall(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		require.LessOrEqual(t, reads.Load(), int64(2), "reads of the store for a hundred calls in a second")
+	})
+}
+
+// remove takes a record out, as a sweep, an eviction or a FLUSHDB does.
+func (m *memServer) remove(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.records, name)
+}
+
+// The store is away, and calls for a name without a grant go on: they are
+// answered from memory, and the store is not asked once for each.
+func TestANameWithoutAGrantCostsNoReadForEachCallWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.replica()
+		w.authorise(a, "default", "")
+		require.NoError(t, a.Disconnect(t.Context(), "default"))
+		_, err := a.Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrNotConnected)
+		reads := atomic.Int64{}
+		a.store.step = func(op, when string) error {
+			if op == "watch" && when == "before" { // each look at the store begins so
+				reads.Add(1)
+			}
+			return nil
+		}
+		a.store.setAway(true)
+		time.Sleep(time.Minute)
+		reads.Store(0)
+		for range 1000 {
+			_, err := a.Token(t.Context(), "default")
+			require.ErrorIs(t, err, pleoauth.ErrNotConnected)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.LessOrEqual(t, reads.Load(), int64(20), "looks at the store in ten seconds, for a thousand calls")
 	})
 }
