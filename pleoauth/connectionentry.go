@@ -12,6 +12,10 @@ type connection struct {
 	made time.Time
 
 	view atomic.Pointer[view]
+	// tried is when the record could last not be read, in Unix nanoseconds.
+	tried atomic.Int64
+	// rests is until when no flight is started, in Unix nanoseconds.
+	rests atomic.Int64
 	// flying is set while a flight is under way, for calls that need not wait.
 	flying atomic.Bool
 	gate   atomic.Pointer[gate]
@@ -74,6 +78,9 @@ func (c *connection) touch(now time.Time) {
 
 // usedSince reports whether a call asked for the connection after t.
 func (c *connection) usedSince(t time.Time) bool { return c.used.Load() >= t.Unix() }
+
+// triedSince reports whether the record could not be read at t or later.
+func (c *connection) triedSince(t time.Time) bool { return c.tried.Load() >= t.UnixNano() }
 
 // wake tells those who wait that something has happened.
 func (c *connection) wake() {

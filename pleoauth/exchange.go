@@ -77,7 +77,8 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	m := s.newMark(MarkAuthorise)
 	before := time.Now()
 	c.markSince(m.Nonce, before)
-	seq := nextSeq(snap.Seq, before)
+	seq := nextSeq(snap.Record, before)
+	m.Seq = seq
 	marked, err := s.applyReplicated(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
 	if errors.Is(err, ErrNotReplicated) {
 		s.unmark(c, marked, m, unsent(m, over))

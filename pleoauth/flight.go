@@ -79,8 +79,10 @@ func (s *Source) runFlight(c *connection, f *flight) {
 	if err != nil {
 		c.failing.err, c.failing.until = err, time.Now().Add(holdBack(err, c.failing.times))
 		c.failing.times++
+		c.rests.Store(c.failing.until.UnixNano())
 	} else {
 		c.failing.err, c.failing.times = nil, 0
+		c.rests.Store(0)
 	}
 	close(f.done)
 	c.wakeLocked()

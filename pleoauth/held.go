@@ -90,8 +90,8 @@ func (s *Source) letGo(c *connection, h *heldPair) {
 func (c *connection) passLock(lock *heldLock) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.held == nil || c.held.lock != nil {
-		return false
+	if c.held == nil || c.held.lock != nil || c.held.unreplicated {
+		return false // a pair that is stored needs no lock
 	}
 	c.held.lock = lock
 	return true
@@ -154,7 +154,13 @@ func (s *Source) isStored(c *connection, h *heldPair, snap Snapshot, subscriptio
 	_, _ = s.adopt(c, snap, subscription) // what goes wrong here is no failure to store
 	c.keep()
 	if replicated != nil {
-		h.unreplicated = true
+		c.mu.Lock()
+		h.unreplicated, h.unanswered = true, true // others may be sending its token when a failover loses it
+		lock := h.lock
+		c.mu.Unlock()
+		if lock != nil {
+			lock.release()
+		}
 	}
 	if !h.unreplicated {
 		return nil

@@ -11,6 +11,10 @@ import (
 // read again in the background: pub/sub loses messages.
 const negativeAge = 30 * time.Second
 
+// askAgain is how soon after the store has not answered a call for a connection
+// without a grant asks again: the others are answered from memory.
+const askAgain = time.Second
+
 // current returns what is known of a connection, and reads it first where
 // nothing is, or where nothing good is known and a notice may have been missed.
 // A connected view is good although notices may have been missed: Pleo itself
@@ -19,10 +23,13 @@ func (s *Source) current(ctx context.Context, c *connection) (*view, error) {
 	v := c.view.Load()
 	if v != nil {
 		confirmed := v.subscription == s.subscription.Load()
-		if confirmed && v.state != StateConnected && time.Since(v.readAt) > negativeAge {
+		if v.state == StateConnected || c.triedSince(time.Now().Add(-askAgain)) {
+			return v, nil
+		}
+		if confirmed && time.Since(v.readAt) > negativeAge {
 			s.load(c, false)
 		}
-		if confirmed || v.state == StateConnected {
+		if confirmed {
 			return v, nil
 		}
 	}
@@ -81,6 +88,9 @@ func (s *Source) runLoad(c *connection, l *call) {
 		}
 		l.err = err
 		c.loading = nil
+		if err != nil {
+			c.tried.Store(time.Now().UnixNano())
+		}
 		s.missedLocked(c, err)
 		close(l.done)
 		c.wakeLocked()
@@ -153,8 +163,13 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 	switch {
 	case now == nil:
 	case now.pair == nil && now.run == next.run && next.before(now):
+		// Two reads whose answers overtook each other; or the record is gone, and
+		// the answer is the same.
+		same := *now
+		same.readAt, same.subscription = next.readAt, next.subscription
+		s.putView(c, &same)
 		c.mu.Unlock()
-		return now, nil // two reads whose answers overtook each other
+		return &same, nil
 	case now.outranks(snap):
 		c.mu.Unlock()
 		s.restore(c, now.pair)
@@ -184,7 +199,7 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 
 // outranks reports whether v is a newer grant than the record's.
 func (v *view) outranks(snap Snapshot) bool {
-	if v == nil || v.pair == nil || snap.State == StateDisconnected || v.seq == snap.Seq && v.pair.lineage != snap.Lineage {
+	if v == nil || v.pair == nil || v.seq == snap.Seq && snap.Lineage != "" && v.pair.lineage != snap.Lineage {
 		return false
 	}
 	return compareOrder(v.seq, v.generation, snap.Seq, snap.Generation) > 0
@@ -202,6 +217,7 @@ func (s *Source) putView(c *connection, v *view) {
 	before := c.view.Swap(v)
 	if before == nil || before.version != v.version {
 		c.failing.err, c.failing.times = nil, 0
+		c.rests.Store(0)
 		c.stored = false
 		c.liftLocked("")
 		c.wakeLocked()
@@ -230,6 +246,7 @@ func (s *Source) setTimer(c *connection, v *view) {
 func (s *Source) receive(n Notice) {
 	if n.Kind == NoticeLost {
 		s.subscription.Add(1)
+		s.runs.lost()
 		s.lookOut()
 		return
 	}

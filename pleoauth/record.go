@@ -57,6 +57,9 @@ type Mark struct {
 	// EarlierRun is set on an unknown mark that stands for what the store may
 	// have forgotten when it was restarted: whatever that was, it began before.
 	EarlierRun bool `json:"earlier_run,omitempty"`
+	// Seq is that of the authorisation that a mark of the kind authorise is for,
+	// kept by the marks that replace it.
+	Seq int64 `json:"seq,omitempty"`
 	// Attempt counts from 1, for people.
 	Attempt int `json:"attempt,omitempty"`
 	// Replica and Time are for people; no decision reads them.

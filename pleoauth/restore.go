@@ -17,7 +17,7 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 	if snap.Version == h.pair.version && snap.State == StateConnected {
 		return true, s.isStored(c, h, snap, subscription, nil) // it is there after all
 	}
-	if snap.State == StateDisconnected || snap.Seq == h.pair.seq && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
+	if snap.Seq == h.pair.seq && snap.Lineage != "" && snap.Lineage != h.pair.lineage || compareOrder(snap.Seq, snap.Generation, h.pair.seq, h.pair.generation) >= 0 {
 		return false, s.adoptInstead(c, h.pair, snap, subscription)
 	}
 	if snap.State != StateConnected {
@@ -85,6 +85,9 @@ func (s *Source) whoHas(c *connection, version string) (bool, error) {
 			return true, nil
 		}
 		s.pause(time.Until(until), news)
+	}
+	if s.closing() {
+		return false, errClosing // whoever comes next gives them their second
 	}
 	return false, nil
 }

@@ -9,7 +9,7 @@ import (
 
 // refusalGap is how far refusals may lie apart. In a longer gap the server may
 // have come back, taken marks, and gone again.
-const refusalGap = 2 * time.Second
+const refusalGap = 2 * lookEvery
 
 // runs is what this process knows of the runs of a store that is one server at
 // one address. There the sight of one run proves that those before it are over,
@@ -19,19 +19,33 @@ const refusalGap = 2 * time.Second
 type runs struct {
 	single bool
 
-	mu      sync.Mutex
-	now     string
-	since   time.Time // when the run before it was known to be over
+	mu    sync.Mutex
+	now   string
+	since time.Time // when the run before it was known to be over
+	// broken is set once the connection that notices came on has broken, too: an
+	// address may refuse new connections while those that exist go on.
+	broken  bool
 	refused struct{ first, last time.Time }
 }
 
-// refusal notes that the server refuses connections: its process is gone.
+// lost notes that the connection to the server has broken.
+func (r *runs) lost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = true
+}
+
+// refusal notes that the server refuses connections: if it has broken ours as
+// well, its process is gone.
 func (r *runs) refusal(err error) {
 	if !r.single || !errors.Is(err, syscall.ECONNREFUSED) {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.broken {
+		return
+	}
 	now := time.Now()
 	if now.Sub(r.refused.last) > refusalGap {
 		r.refused.first = now
@@ -47,7 +61,7 @@ func (r *runs) seen(run string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, refused := time.Now(), r.refused
-	r.refused.first, r.refused.last = time.Time{}, time.Time{} // an outage before this answer says nothing of a later one
+	r.broken, r.refused.first, r.refused.last = false, time.Time{}, time.Time{} // an outage before this answer says nothing of a later one
 	if run == r.now {
 		return
 	}
@@ -103,7 +117,7 @@ func (s *Source) noteRun(name, run string) {
 }
 
 // lookEvery bounds the wait between looks at a store whose subscription broke.
-const lookEvery = 500 * time.Millisecond
+const lookEvery = 200 * time.Millisecond
 
 // lookOut asks a store whose subscription broke until it answers, so that its
 // end and its new run are known when the next refresh comes to ask for them.
@@ -120,8 +134,9 @@ func (s *Source) lookOut() {
 			}
 		})
 		for wait := lookEvery / 16; name != "" && !s.closing(); wait = min(2*wait, lookEvery) {
-			if _, err := s.read(name); err == nil {
-				return
+			_, err := s.read(name)
+			if err == nil || errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrRecordUnreadable) {
+				return // it answers
 			}
 			s.pause(wait, nil)
 		}

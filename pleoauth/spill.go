@@ -103,6 +103,7 @@ func (s *Source) readSpill() {
 		s.logger().Error("the directory for held grants cannot be read", "error", err)
 		return
 	}
+	newest := map[string]*pair{}
 	for _, file := range files {
 		if filepath.Ext(file.Name()) != spillSuffix {
 			continue
@@ -112,6 +113,16 @@ func (s *Source) readSpill() {
 			s.logger().Error("a held grant on disk cannot be read; it is left there", "file", file.Name(), "error", err)
 			continue
 		}
+		known := newest[name]
+		if known != nil && compareOrder(known.seq, known.generation, p.seq, p.generation) > 0 {
+			known, p = p, known
+		}
+		if known != nil {
+			s.spill.remove(name, known) // superseded by the other
+		}
+		newest[name] = p
+	}
+	for name, p := range newest {
 		c := s.connection(name)
 		c.mu.Lock()
 		s.putView(c, s.viewOfPair(p))

@@ -76,6 +76,9 @@ func (s *Source) sweepOne(c *connection) {
 	if v == nil {
 		return
 	}
+	if v.pair != nil && v.pair.grant.NoRefreshToken && v.usable(time.Now()) {
+		return // what is settled now may end it before its time
+	}
 	old := v.pair != nil && time.Since(v.pair.obtained) > s.config().KeepAlive*9/10-time.Minute
 	if v.state == StateConnected && (old || v.marked) {
 		f := s.fly(c, v.version, false)

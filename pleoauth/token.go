@@ -43,7 +43,7 @@ func (s *Source) Token(ctx context.Context, name string) (*Token, error) {
 	if c != nil {
 		c.touch(now)
 		if v := c.view.Load(); v != nil && v.usable(now) && c.gate.Load() == nil {
-			if now.After(v.refreshAt) && !c.flying.Load() {
+			if now.After(v.refreshAt) && !c.flying.Load() && now.UnixNano() >= c.rests.Load() {
 				s.fly(c, v.version, false) // in the background: this call has its token
 			}
 			s.hit()

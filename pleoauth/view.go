@@ -104,6 +104,9 @@ func (s *Source) viewOfPair(p *pair) *view {
 // replicas that read the record together do not meet at the lock.
 func (s *Source) schedule(v *view) {
 	before := min(s.config().RefreshBefore, v.pair.grant.ExpiresIn/2)
+	if v.pair.grant.NoRefreshToken {
+		before = 0 // there may be no next one: it is used to its end
+	}
 	before -= s.spread(before / 10)
 	least := v.pair.obtained.Add(minLife)
 	v.refreshAt = later(v.expires.Add(-before), least)

@@ -44,6 +44,9 @@ func writeMark(version string, m Mark, settled string) write {
 		if r.State == StateConnected && r.Epoch != s.Run {
 			m = Mark{Nonce: random128(), Version: version, Kind: MarkUnknown, EarlierRun: true, Life: m.Life, Replica: m.Replica, Time: m.Time}
 		}
+		if r.Mark != nil {
+			m.Seq = max(m.Seq, r.Mark.Seq) // the next authorisation comes after that of the mark which this one replaces
+		}
 		r.Epoch = s.Run
 		r.Mark = &m
 		if r.State != StateDisconnected { // a tombstone keeps its time
@@ -179,15 +182,14 @@ func writeGone(dead *pair, newVersion string) write {
 }
 
 // writeRestore (W5) puts a grant back that the record lacks: into an absent
-// record, or over an older one, but not over a tombstone. With a mark, unless
+// record, or over an older one; a tombstone is newer than all before it. With a mark, unless
 // nobody else can ever have seen the pair: somebody may be sending its token.
 func writeRestore(p stored) write {
 	return func(s Snapshot) (Record, error) {
 		switch {
 		case s.Version == p.version && s.State == StateConnected:
 			return s.Record, errDone
-		case s.State == StateDisconnected,
-			s.Seq == p.seq && s.Lineage != p.lineage,
+		case s.Seq == p.seq && s.Lineage != "" && s.Lineage != p.lineage,
 			compareOrder(s.Seq, s.Generation, p.seq, p.generation) >= 0:
 			return s.Record, errRefused // equal seq of another lineage: the record's stands
 		}
@@ -224,7 +226,7 @@ func writeDisconnect(newVersion string, now time.Time) write {
 		if r.State == "" && r.Mark == nil || r.State == StateDisconnected {
 			return r, errDone
 		}
-		r.Seq = nextSeq(r.Seq, now)
+		r.Seq = nextSeq(r, now)
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""
 		r.Version = newVersion
 		r = wiped(r)
@@ -263,9 +265,15 @@ func wiped(r Record) Record {
 	return r
 }
 
-// nextSeq orders a new authorisation after all before it, on this replica and,
-// roughly, on others.
-func nextSeq(seq int64, now time.Time) int64 { return max(seq+1, now.UnixMilli()) }
+// nextSeq orders a new authorisation, or a disconnect, after all before it: those
+// that are stored, and one whose mark is there although its grant is not.
+func nextSeq(r Record, now time.Time) int64 {
+	before := r.Seq
+	if r.Mark != nil {
+		before = max(before, r.Mark.Seq)
+	}
+	return max(before+1, now.UnixMilli())
+}
 
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {

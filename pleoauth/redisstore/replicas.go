@@ -28,7 +28,8 @@ func (s *Store) replicated(ctx context.Context, on *pinned, inStep any, atMost t
 	if deadline, ok := ctx.Deadline(); ok {
 		atMost = min(atMost, time.Until(deadline))
 	}
-	confirmed, err := on.do(ctx, "wait", wanted, milliseconds(atMost)).Int64()
+	// Conn.Wait, for the limit of other commands is shorter.
+	confirmed, err := on.conn.Wait(ctx, int(wanted), atMost).Result()
 	switch {
 	case err != nil:
 		return fmt.Errorf("redis: swap: %w: %w", pleoauth.ErrNotReplicated, err)
@@ -70,9 +71,6 @@ func (p *pinned) about(ctx context.Context, key string, args []any) *redis.Cmd {
 	}
 	return once(ctx, p.connection(p.single), args)
 }
-
-// do sends a command over the connection of the one before.
-func (p *pinned) do(ctx context.Context, args ...any) *redis.Cmd { return once(ctx, p.conn, args) }
 
 // connection returns a connection to node: the same one while it is the same
 // node.
