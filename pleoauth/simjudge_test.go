@@ -65,7 +65,13 @@ func (s *sim) replayed() bool {
 
 // swapped judges every write to the store: I2.
 func (s *sim) swapped(name string, before, after pleoauth.Record) {
-	if s.replayed() || before.State == "" || after.Empty() {
+	if s.replayed() || before.State == "" {
+		return
+	}
+	if after.Empty() && before.State == pleoauth.StateConnected {
+		s.broken("I2: a grant's record was removed")
+	}
+	if after.Empty() {
 		return
 	}
 	if cmp.Or(cmp.Compare(after.Seq, before.Seq), cmp.Compare(after.Generation, before.Generation)) < 0 {
