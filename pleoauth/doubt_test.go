@@ -19,13 +19,13 @@ import (
 // countReads counts a replica's reads of the store, which take a moment each.
 func countReads(r *replica) *atomic.Int64 {
 	reads := new(atomic.Int64)
-	r.store.step = func(op, when string) error {
+	r.store.onStep(func(op, when string) error {
 		time.Sleep(time.Millisecond)
 		if op == "read" && when == "before" {
 			reads.Add(1)
 		}
 		return nil
-	}
+	})
 	return reads
 }
 
@@ -144,12 +144,12 @@ func TestOfTwoSpilledPairsTheLaterOneIsStored(t *testing.T) {
 
 		// A later authorisation, through another replica, is held as well.
 		b := w.replica()
-		b.store.step = func(op, when string) error { // before its first use
+		b.store.onStep(func(op, when string) error { // before its first use
 			if op == "swap" && when == "before" && w.pleo.Counters().Exchanges == 2 {
 				return errAway
 			}
 			return nil
-		}
+		})
 		w.authorise(b, "default", "")
 		latest, err := b.Token(t.Context(), "default")
 		require.NoError(t, err)

@@ -38,12 +38,12 @@ func TestAHolderThatIsAskedWhoHasPutsItsPairBackBeforeItIsDeclaredLost(t *testin
 		w.authorise(a, "default", "")
 		before := w.token(b, "default").Version()
 		held := heldBy(t, w, a)
-		b.store.step = func(op, when string) error {
+		b.store.onStep(func(op, when string) error {
 			if op == "publish" && when == "before" {
 				a.store.setAway(false)
 			}
 			return nil
-		}
+		})
 		next := ""
 		for range 60 {
 			token, err := b.Token(t.Context(), "default")
@@ -134,12 +134,12 @@ func TestAConsentThatIsStoredInAnEmptiedStoreKeepsItsPlaceInTheOrder(t *testing.
 		a, b := w.replica(), w.replica()
 		var refuse atomic.Bool
 		var marks atomic.Int64
-		a.store.step = func(op, when string) error {
+		a.store.onStep(func(op, when string) error {
 			if refuse.Load() && op == "swap" && when == "before" && marks.Add(1) > 1 {
 				return errAway // the mark is written, the grant is not
 			}
 			return nil
-		}
+		})
 		w.authorise(a, "default", "")
 		require.NoError(t, a.Refresh(t.Context(), "default"))
 		refuse.Store(true)

@@ -172,7 +172,8 @@ type memStore struct {
 	deaf    bool            // gets no notices; guarded by server.mu
 
 	// step, if set, is called before and after each operation has happened at
-	// the server. An error is returned in place of the operation's result.
+	// the server. An error is returned in place of the operation's result. It is
+	// guarded by server.mu.
 	step func(op, when string) error
 	// locked and unlocked, if set, are told who has a connection's lock.
 	locked, unlocked func(name string)
@@ -188,6 +189,13 @@ func (m *memServer) client() *memStore {
 
 // SingleServer implements [pleoauth.SingleServer].
 func (s *memStore) SingleServer() bool { return s.server.single }
+
+// onStep has f called before and after each operation from now on.
+func (s *memStore) onStep(f func(op, when string) error) {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	s.step = f
+}
 
 // setAway cuts the replica off the server, or lets it back.
 func (s *memStore) setAway(away bool) {
@@ -210,8 +218,11 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.step != nil {
-		if err := s.step(op, "before"); err != nil {
+	s.server.mu.Lock()
+	step := s.step
+	s.server.mu.Unlock()
+	if step != nil {
+		if err := step(op, "before"); err != nil {
 			return err
 		}
 	}
@@ -226,8 +237,8 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 		}
 		return f()
 	}()
-	if s.step != nil {
-		if err := s.step(op, "after"); err != nil {
+	if step != nil {
+		if err := step(op, "after"); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package pleoauth_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,14 @@ func TestAProcessThatShutsDownGivesHoldersTheirSecondBeforeItDeclaresAGrantLost(
 		w.authorise(a, "default", "")
 		w.token(b, "default")
 		heldBy(t, w, a)
-		var ended bool
+		var ended atomic.Bool
 		w.store.watchSwaps(func(_ string, _, after pleoauth.Record) {
-			ended = ended || after.State == pleoauth.StateReauthorisationRequired
+			if after.State == pleoauth.StateReauthorisationRequired {
+				ended.Store(true)
+			}
 		})
 		asked := make(chan struct{})
-		b.store.step = func(op, when string) error {
+		b.store.onStep(func(op, when string) error {
 			if op == "publish" && when == "before" && w.pleo.Counters().Introspections > 1 {
 				a.store.setAway(false) // it takes the holder a moment to hear of it
 				select {
@@ -35,13 +38,13 @@ func TestAProcessThatShutsDownGivesHoldersTheirSecondBeforeItDeclaresAGrantLost(
 				}
 			}
 			return nil
-		}
-		a.store.step = func(op, when string) error {
+		})
+		a.store.onStep(func(op, when string) error {
 			if when == "before" {
 				time.Sleep(100 * time.Millisecond)
 			}
 			return nil
-		}
+		})
 		go func() {
 			for range 60 {
 				_ = b.Refresh(context.Background(), "default")
@@ -51,6 +54,6 @@ func TestAProcessThatShutsDownGivesHoldersTheirSecondBeforeItDeclaresAGrantLost(
 		<-asked
 		b.stop()
 		time.Sleep(time.Minute)
-		require.False(t, ended, "the record said that the grant was lost, and its holder was there")
+		require.False(t, ended.Load(), "the record said that the grant was lost, and its holder was there")
 	})
 }

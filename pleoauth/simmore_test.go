@@ -42,7 +42,7 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 	case 3:
 		s.say("two users authorise at once")
 		go s.reauthorise(p)
-		s.reauthorise(s.procs[0])
+		s.reauthorise(s.first())
 	case 4:
 		s.say("introspection is slow")
 		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, DelayAfter: length / 8, Times: 4})
@@ -76,7 +76,7 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 		s.say("two users authorise, and the first one's grant cannot be stored")
 		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, DelayAfter: time.Second}, func() {
 			s.cut(p, longest)
-			s.reauthorise(s.living()[0])
+			s.reauthorise(s.first())
 		})
 		s.reauthorise(p)
 	case 11:
@@ -97,6 +97,9 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 // they hold: then they are back, and that one does not hear what they say.
 func (s *sim) holdBack() {
 	living := s.living()
+	if len(living) == 0 {
+		return
+	}
 	asker := living[len(living)-1]
 	for _, p := range living {
 		if p != asker {

@@ -161,6 +161,12 @@ func (s *sim) living() []*process {
 	return slices.DeleteFunc(slices.Clone(s.procs), func(p *process) bool { return p.dead.Load() })
 }
 
+func (s *sim) first() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.procs[0]
+}
+
 func (s *sim) call() {
 	for _, p := range s.living() {
 		for _, name := range s.names {

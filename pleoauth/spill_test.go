@@ -23,12 +23,12 @@ func TestOfTwoSpilledPairsNeitherStaysOnTheDisk(t *testing.T) {
 				w.authorise(a, "default", "")
 				heldBy(t, w, a)
 				b := w.replica()
-				b.store.step = func(op, when string) error {
+				b.store.onStep(func(op, when string) error {
 					if op == "swap" && when == "before" && w.pleo.Counters().Exchanges == 2 {
 						return errAway
 					}
 					return nil
-				}
+				})
 				w.authorise(b, "default", "")
 				dir := t.TempDir()
 				for _, r := range []*replica{a, b} {

@@ -45,12 +45,12 @@ func TestAnAnswerAboutATombstoneThatWasOvertakenDoesNotHideTheGrant(t *testing.T
 		w.token(b, "default")
 		hold := make(chan struct{})
 		held := atomic.Bool{}
-		a.store.step = func(op, when string) error {
+		a.store.onStep(func(op, when string) error {
 			if op == "swap" && when == "after" && held.CompareAndSwap(false, true) {
 				<-hold
 			}
 			return nil
-		}
+		})
 		done := make(chan error, 1)
 		go func() { done <- a.Disconnect(t.Context(), "default") }()
 		synctest.Wait()
@@ -106,12 +106,12 @@ func TestANameWithoutAGrantCostsNoReadForEachCallWhileTheStoreIsAway(t *testing.
 		_, err := a.Token(t.Context(), "default")
 		require.ErrorIs(t, err, pleoauth.ErrNotConnected)
 		reads := atomic.Int64{}
-		a.store.step = func(op, when string) error {
+		a.store.onStep(func(op, when string) error {
 			if op == "watch" && when == "before" { // each look at the store begins so
 				reads.Add(1)
 			}
 			return nil
-		}
+		})
 		a.store.setAway(true)
 		time.Sleep(time.Minute)
 		reads.Store(0)

@@ -104,7 +104,7 @@ func playAbsence(t *testing.T, life time.Duration, a absence) (all, failed []mad
 	for _, m := range failed[:min(len(failed), 1)] {
 		t.Logf("the first failure is %v after the token was obtained, the last %v", m.due.Sub(obtained), failed[len(failed)-1].due.Sub(obtained))
 	}
-	require.Empty(t, failed)
+	require.Empty(t, outcomes(failed))
 	require.Equal(t, 1, c.RefreshRequests, "the token was refreshed, once")
 	require.Equal(t, 1, c.Refreshes)
 	return calls, failed

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +16,7 @@ func TestServerThatWasReplacedAndIsBackIsAnotherRun(t *testing.T) {
 	b := a.StartReplica(t)
 	store := open(t, options(t, a.URL()))
 	old := put(t, store, "acme", connected)
+	require.Eventually(t, func() bool { return b.Client(t).DBSize(t.Context()).Val() > 0 }, time.Minute, 10*time.Millisecond, "it is replicated")
 
 	b.Promote(t)
 	a.Demote(t, b)
