@@ -199,7 +199,7 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 
 // outranks reports whether v is a newer grant than the record's.
 func (v *view) outranks(snap Snapshot) bool {
-	if v == nil || v.pair == nil || v.seq == snap.Seq && snap.Lineage != "" && v.pair.lineage != snap.Lineage {
+	if v == nil || v.pair == nil || v.version == snap.Version || v.seq == snap.Seq && snap.Lineage != "" && v.pair.lineage != snap.Lineage {
 		return false
 	}
 	return compareOrder(v.seq, v.generation, snap.Seq, snap.Generation) > 0

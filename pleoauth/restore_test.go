@@ -59,3 +59,19 @@ func TestAGrantThatIsDeadInAnEmptiedStoreAndThatNobodyHasTheNextOfIsLost(t *test
 		w.token(b, "default") // its holder was not dead after all
 	})
 }
+
+// The version tells what a record has, whatever its place in the order: a consent
+// that was stored again in an emptied store may have another one there.
+func TestARecordWithTheSameVersionIsTheSameGrantWhateverItsGeneration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.replica()
+		w.authorise(a, "default", "")
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		r := w.store.record("default")
+		r.Generation--
+		w.store.put("default", r)
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		w.token(a, "default")
+	})
+}
