@@ -41,6 +41,7 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 	defer func() { s.refusedFor(cause) }()
 	c := s.connection(name)
 	c.touch(time.Now())
+	waited := false // for a store that is away
 	for range 3 {
 		if err := s.passGate(ctx, c); err != nil {
 			return nil, err
@@ -72,7 +73,12 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 			}
 			f = judged.flight
 		}
-		if err := s.awaitFlight(ctx, c, f); err != nil {
+		err = s.awaitFlight(ctx, c, f)
+		if errors.Is(err, ErrStoreUnavailable) && !waited && s.awaitStore(ctx) {
+			waited = true
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

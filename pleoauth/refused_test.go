@@ -133,3 +133,29 @@ func TestTokensThatExpireAtOnceAndAreRefusedAreRefreshedForOneReasonNotForTwoInT
 		require.LessOrEqual(t, w.pleo.Counters().Refreshes, 65, "in a minute")
 	})
 }
+
+// When a store comes back, it is back for one replica before it is for the others,
+// whose tokens its refresh kills.
+func TestACallRefusedByTheRefreshOfAReplicaThatTheStoreIsBackForEarlierWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, pleotest.WithAccessTokenLife(time.Minute))
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		old := w.token(b, "default")
+		for _, r := range []*replica{a, b} {
+			r.store.setAway(true)
+			r.store.queue.put(pleoauth.Notice{Kind: pleoauth.NoticeLost})
+		}
+		time.Sleep(31 * time.Second)
+		for range 20 { // it is due, and cannot be refreshed
+			w.token(b, "default")
+			time.Sleep(100 * time.Millisecond)
+		}
+		a.store.setAway(false)
+		require.NoError(t, a.Refresh(t.Context(), "default"))
+		time.AfterFunc(100*time.Millisecond, func() { b.store.setAway(false) })
+		token, err := b.Refused(t.Context(), "default", old)
+		require.NoError(t, err)
+		require.True(t, w.lives(token))
+	})
+}

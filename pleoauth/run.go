@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"syscall"
@@ -116,6 +117,42 @@ func (s *Source) noteRun(name, run string) {
 	})
 }
 
+// storeIsBack lets flights begin again that were held back because the store was
+// away.
+func (s *Source) storeIsBack() {
+	s.conns.each(func(c *connection) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if errors.Is(c.failing.err, ErrStoreUnavailable) {
+			c.failing.err, c.failing.times = nil, 0
+			c.rests.Store(0)
+		}
+	})
+}
+
+// awaitStore waits a moment for a store that is being looked for, and reports
+// whether it was: one that is back for another replica will be for this one, and
+// that one's refresh has killed the token that calls have here.
+func (s *Source) awaitStore(ctx context.Context) bool {
+	if !s.looking.Load() {
+		return false
+	}
+	until := time.NewTimer(2 * lookEvery)
+	defer until.Stop()
+	look := time.NewTicker(lookEvery / 8)
+	defer look.Stop()
+	for s.looking.Load() {
+		select {
+		case <-look.C:
+		case <-until.C:
+			return true
+		case <-ctx.Done():
+			return true
+		}
+	}
+	return true
+}
+
 // lookEvery bounds the wait between looks at a store whose subscription broke.
 const lookEvery = 200 * time.Millisecond
 
@@ -136,7 +173,8 @@ func (s *Source) lookOut() {
 		for wait := lookEvery / 16; name != "" && !s.closing(); wait = min(2*wait, lookEvery) {
 			_, err := s.read(name)
 			if err == nil || errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrRecordUnreadable) {
-				return // it answers
+				s.storeIsBack()
+				return
 			}
 			s.pause(wait, nil)
 		}

@@ -2,6 +2,7 @@ package pleoauth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -63,6 +64,7 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 	known := c.view.Load()
 	// A load, and a refresh that ends with a state: two turns are enough,
 	// unless somebody else changes the connection at the same time.
+	waited := false // for a store that is away
 	for range 4 {
 		v, err := s.current(ctx, c)
 		if err != nil {
@@ -87,7 +89,12 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: name, RetryAfter: wait, Err: errRefusedAgain}
 		}
 		s.missed(MissRefresh)
-		if err := s.awaitFlight(ctx, c, s.fly(c, v.version, v.refused)); err != nil {
+		err = s.awaitFlight(ctx, c, s.fly(c, v.version, v.refused))
+		if errors.Is(err, ErrStoreUnavailable) && !waited && s.awaitStore(ctx) {
+			waited = true
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
