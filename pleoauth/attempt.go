@@ -155,7 +155,8 @@ func (s *Source) newMark(kind MarkKind) Mark {
 // wait nor anybody's context takes it away.
 func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before time.Time) error {
 	result := make(chan error, 1)
-	own := &sentRequest{nonce: m.Nonce, conn: conn, ended: make(chan struct{})}
+	own := &sentRequest{nonce: m.Nonce, ended: make(chan struct{})}
+	own.conn.Store(conn)
 	spent := &pair{
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
 		version: marked.Version, subject: marked.Subject, for401At: marked.locally(marked.For401At),

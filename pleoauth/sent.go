@@ -1,16 +1,21 @@
 package pleoauth
 
+import "sync/atomic"
+
 // sentRequest is a refresh token on its way, or that was: what this process
 // knows of the request that it made under a mark. It outlives the flight that
 // sent it, as the request does.
 type sentRequest struct {
 	nonce string
-	conn  *TokenConn
-	ended chan struct{} // closed when an answer was read, or none can come
-	asked bool          // Pleo has been asked early; used by the flights alone
+	conn  atomic.Pointer[TokenConn] // nil once it has ended: nothing is kept for a refresh that is over
+	ended chan struct{}             // closed when an answer was read, or none can come
+	asked bool                      // Pleo has been asked early; used by the flights alone
 }
 
-func (r *sentRequest) end() { close(r.ended) }
+func (r *sentRequest) end() {
+	r.conn.Store(nil)
+	close(r.ended)
+}
 
 // hangs reports whether an answer may still come.
 func (r *sentRequest) hangs() bool {
@@ -25,7 +30,9 @@ func (r *sentRequest) hangs() bool {
 // reset ends a request that hangs, so that what of it is still on its way is
 // dropped, and waits until its end has been noted.
 func (r *sentRequest) reset() {
-	r.conn.reset()
+	if conn := r.conn.Load(); conn != nil {
+		conn.reset()
+	}
 	<-r.ended
 }
 
