@@ -25,7 +25,7 @@ var rules = map[string]int{
 	"the record is read again before it is acted on":        8,
 	"a mark is written under the lock, and over no other":   633,
 	"a condition on the save":                               89,
-	"a version, not a count, tells grants apart":            21,
+	"a version, not a count, tells grants apart":            89,
 	"an ambiguous refresh is asked about, never sent again": 0,
 	"'active' is believed only once the mark is over":       17,
 	"a mark's life counts on one's own clock":               336,
@@ -45,7 +45,7 @@ var rules = map[string]int{
 	"an exchange waits for a mark":                          235,
 	"a failed exchange leaves the doubt that it found":      46,
 	"a disconnect leaves a tombstone":                       7,
-	"the order of grants never restarts":                    21,
+	"the order of grants never restarts":                    590,
 	"the lock is renewed":                                   16,
 }
 
@@ -73,6 +73,11 @@ var changes = []change{
 			return s.Record, errRefused
 		}
 		return p.into(s), nil`},
+	{"exchange.go", "	m.Seq = seq\n", `	if without("the order of grants never restarts") {
+		seq = 1
+	}
+	m.Seq = seq
+`},
 	{"writes.go", "		p.pair = &next\n", `		if without("a version, not a count, tells grants apart") || without("the order of grants never restarts") {
 			next.generation = 1
 		}

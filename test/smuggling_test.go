@@ -32,7 +32,7 @@ func TestTheRestOfABodyIsNeverTakenForFurtherCalls(t *testing.T) {
 		"answered early by Pleo": {"/v1/receipts", "", 413, func(e *pleo) {
 			e.Fault(pleotest.Fault{Endpoint: pleotest.API, Path: "/v1/receipts", Status: 413, Body: "{}"})
 		}},
-		"refused early by Pleo": {"/v1/receipts", "", 503, func(e *pleo) {
+		"refused early by Pleo": {"/v1/receipts", "", 0, func(e *pleo) {
 			e.SetEarlyRefusal(true)
 			e.Revoke(pleotest.Target{Kind: pleotest.AccessToken, Company: company(0).ID})
 		}},
@@ -53,7 +53,11 @@ func TestTheRestOfABodyIsNeverTakenForFurtherCalls(t *testing.T) {
 			answers := sendRaw(t, p, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n", c.path, c.head, len(body)), body)
 
 			require.NotEmpty(t, answers)
-			require.Equal(t, c.status, answers[0].status, "%s", answers[0].body)
+			if c.status == 0 { // whether any of the body had been read when the refusal came is a race
+				require.Contains(t, []int{503, 201}, answers[0].status, "%s", answers[0].body)
+			} else {
+				require.Equal(t, c.status, answers[0].status, "%s", answers[0].body)
+			}
 			for _, more := range answers[1:] {
 				require.Fail(t, "the rest of the body was taken for a call", "it is answered with %d %.100s", more.status, more.body)
 			}
