@@ -16,12 +16,25 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 2000, "how many schedules TestSimulatedSchedules plays")
+	seeds     = flag.Int("seeds", defaultSeeds(), "how many schedules TestSimulatedSchedules plays")
 	firstSeed = flag.Int("seed", 0, "the first of them; with -seeds 1 and -v one schedule is played and told")
 	workers   = flag.Int("workers", 1, "how many processes share them")
 	progress  = flag.Int("progress", 0, "after how many schedules to say how far it is; 0: never")
 	tallyFile = flag.String("tally", "", "a JSON file for what came of them, for the documentation")
 )
+
+// schedulesInTests is how many every run of the tests plays.
+const schedulesInTests = 2000
+
+// defaultSeeds is less under the race detector: the others are then played
+// without it, by TestTheSimulationCatchesEveryRuleThatIsTakenOut with no rule
+// taken out.
+func defaultSeeds() int {
+	if raceDetector {
+		return schedulesInTests / 10
+	}
+	return schedulesInTests
+}
 
 // TestSimulatedSchedules plays schedules of replicas, store and Pleo in virtual
 // time, each made from its seed: latencies, who calls when, and faults between

@@ -1,0 +1,5 @@
+//go:build !race
+
+package pleoauth_test
+
+const raceDetector = false

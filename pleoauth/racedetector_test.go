@@ -1,0 +1,6 @@
+//go:build race
+
+package pleoauth_test
+
+// Under the race detector a schedule takes ten times as long.
+const raceDetector = true
