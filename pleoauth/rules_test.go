@@ -68,7 +68,7 @@ var changes = []change{
 	a.f.at(ErrRefreshFailed)
 	ctx, cancel`},
 	{"writes.go", "standing != nil && standing.Nonce != settled:", `standing != nil && standing.Nonce != settled && !without("a mark is written under the lock, and over no other"):`},
-	{"writes.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		return p.into(s), nil", `		case without("a condition on the save"):
+	{"writesgrant.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		return p.into(s), nil", `		case without("a condition on the save"):
 		case s.Version != version && !(without("a version, not a count, tells grants apart") && s.Generation == p.generation-1), s.State != StateConnected:
 			return s.Record, errRefused
 		}
@@ -78,7 +78,7 @@ var changes = []change{
 	}
 	m.Seq = seq
 `},
-	{"writes.go", "		p.pair = &next\n", `		if without("a version, not a count, tells grants apart") || without("the order of grants never restarts") {
+	{"writesgrant.go", "		p.pair = &next\n", `		if without("a version, not a count, tells grants apart") || without("the order of grants never restarts") {
 			next.generation = 1
 		}
 		p.pair = &next
@@ -117,10 +117,10 @@ var changes = []change{
 	if snap.Version == h.pair.version && snap.State == StateConnected {`},
 	{"held.go", "	if h.unanswered || h.pair.grant.NoRefreshToken {", `	if h.unanswered && !without("a restored grant comes with an unknown mark") ||
 		h.pair.grant.NoRefreshToken && !without("an answer without a refresh token leaves a doubt") {`},
-	{"learn.go", "	case now.outranks(snap):", `	case now.outranks(snap) && !without("an older record is not adopted"):`},
+	{"adopt.go", "	case now.outranks(snap):", `	case now.outranks(snap) && !without("an older record is not adopted"):`},
 	{"attempt.go", "	if v := a.c.view.Load(); v.outranks(snap) {", `	if v := a.c.view.Load(); v.outranks(snap) && !without("an older record is not adopted") {`},
 	{"writes.go", "		if r.State == StateConnected && r.Epoch != s.Run {", `		if r.State == StateConnected && r.Epoch != s.Run && !without("a store in a new run may have forgotten") {`},
-	{"writes.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
+	{"writesgrant.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
 	{"exchange.go", "markSince(m.Nonce, time.Now())); rest > 0 {", `markSince(m.Nonce, time.Now())); rest > 0 && !without("an exchange waits for a mark") {`},
 	{"exchange.go", `	if over != "" { // what`, `	if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
 	{"writes.go", `		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`, `		if without("a disconnect leaves a tombstone") {

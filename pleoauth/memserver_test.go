@@ -1,0 +1,160 @@
+package pleoauth_test
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+)
+
+func randomID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// memServer is a store's server in memory: one Redis, as it were, to which
+// each replica has a memStore. Time is the process's, so that a synctest
+// bubble drives it.
+type memServer struct {
+	mu      sync.Mutex
+	run     string
+	records map[string]memRecord
+	locks   map[string]memLockState
+	flows   map[string]memFlow
+	stores  []*memStore
+	before  []map[string]memRecord // what the records were before each of the last writes
+
+	// swapping, if set, may spoil a swap: it changes the record that is
+	// written, and says whether conditions are looked at.
+	swapping func(next *pleoauth.Record) (unconditional bool)
+	// master, if set, names the Cluster's master that has a connection's record.
+	master func(name string) string
+	// swapped, if set, sees every change.
+	swapped func(name string, before, after pleoauth.Record)
+	// sameRun hides that another server has taken over.
+	sameRun bool
+	// skew is how far the server's clock is off.
+	skew time.Duration
+	// asked, if set, is done when holders of a pair are next asked for it.
+	asked func()
+	// lagging says that replicas confirm nothing.
+	lagging bool
+	// single says that the server is one process at one address, which refuses
+	// connections while it is away.
+	single bool
+}
+
+type memRecord struct {
+	pleoauth.Record
+	revision string
+}
+
+type memLockState struct {
+	token string
+	until time.Time
+}
+
+type memFlow struct {
+	data  []byte
+	until time.Time
+}
+
+func newMemServer() *memServer {
+	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}}
+}
+
+var errAway = errors.New("store is away")
+
+// failover makes another server take over that lacks the last writes and all
+// locks. With writes < 0 it has nothing at all.
+func (m *memServer) failover(writes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.sameRun {
+		m.run = randomID()
+	}
+	m.locks = map[string]memLockState{}
+	switch {
+	case writes < 0:
+		m.records = map[string]memRecord{}
+		m.flows = map[string]memFlow{}
+	case writes > 0 && len(m.before) > 0:
+		m.records = m.before[max(0, len(m.before)-writes)]
+	}
+	m.before = nil
+	for _, s := range m.stores {
+		s.queue.put(pleoauth.Notice{Kind: pleoauth.NoticeLost})
+	}
+}
+
+// spoil makes the server a mutant.
+func (m *memServer) spoil(swapping func(*pleoauth.Record) bool, sameRun bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.swapping, m.sameRun = swapping, sameRun
+}
+
+// watchSwaps has every change looked at.
+func (m *memServer) watchSwaps(swapped func(name string, before, after pleoauth.Record)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.swapped = swapped
+}
+
+// loseLocks forgets every lock.
+func (m *memServer) loseLocks() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.locks = map[string]memLockState{}
+}
+
+// record returns what the server has of a connection.
+func (m *memServer) record(name string) pleoauth.Record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.records[name].Record
+}
+
+// whenAsked has something done when holders of a pair are next asked for it.
+func (m *memServer) whenAsked(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = do
+}
+
+// setLagging has replicas confirm nothing, or again everything.
+func (m *memServer) setLagging(lagging bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lagging = lagging
+}
+
+// setSkew puts the server's clock forward, or back.
+func (m *memServer) setSkew(skew time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.skew = skew
+}
+
+// put replaces a record behind everybody's back, as from a backup.
+func (m *memServer) put(name string, r pleoauth.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.records[name] = memRecord{r, randomID()}
+}
+
+func (m *memServer) publish(n pleoauth.Notice) {
+	if n.Kind == pleoauth.NoticeWhoHas && m.asked != nil {
+		time.AfterFunc(100*time.Millisecond, m.asked)
+		m.asked = nil
+	}
+	for _, s := range m.stores {
+		if s.watched[n.Connection] && !s.away && !s.deaf {
+			s.queue.put(n)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package pleoauth
+
+import (
+	"time"
+)
+
+// stored is a pair in the form in which it goes into a record.
+type stored struct {
+	*pair
+	sealed []byte
+	// due is when the sweep looks at it, from when it was obtained.
+	due time.Duration
+	// unknown is put on the record with the grant, or is nil.
+	unknown *Mark
+}
+
+func (p stored) into(s Snapshot) Record {
+	r := s.Record
+	obtained := s.Clock().Add(-time.Since(p.obtained))
+	r.Seq, r.Generation, r.Lineage, r.Version = p.seq, p.generation, p.lineage, p.version
+	r.State, r.Reason = StateConnected, ""
+	r.Sealed, r.Subject = p.sealed, p.subject
+	r.Obtained, r.Expires = obtained, obtained.Add(p.grant.ExpiresIn)
+	r.Attempts, r.NotBefore, r.NotBeforeWait, r.NotBeforeReason = 0, time.Time{}, 0, ""
+	r.For401At = time.Time{}
+	if !p.for401At.IsZero() {
+		r.For401At = s.Clock().Add(-time.Since(p.for401At))
+	}
+	r.Due = obtained.Add(p.due)
+	r.Mark = nil
+	if p.unknown != nil {
+		m := *p.unknown
+		m.Version = p.version
+		r.Mark, r.Epoch = &m, s.Run
+		r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+	}
+	return r
+}
+
+// writeSave (W2) stores the pair that the token of the given version bought.
+// It asks for neither lock nor mark: whoever spent that token has the only
+// live pair.
+func writeSave(version string, p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version:
+			return s.Record, errDone
+		case s.Version != version || s.State != StateConnected:
+			return s.Record, errRefused
+		}
+		return p.into(s), nil
+	}
+}
+
+// writeRestore (W5) puts a grant back that the record lacks: into an absent
+// record, or over an older one; a tombstone is newer than all before it. With a mark, unless
+// nobody else can ever have seen the pair: somebody may be sending its token.
+func writeRestore(p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version && s.State == StateConnected:
+			return s.Record, errDone
+		case s.Seq == p.seq && s.Lineage != "" && s.Lineage != p.lineage,
+			compareOrder(s.Seq, s.Generation, p.seq, p.generation) >= 0:
+			return s.Record, errRefused // equal seq of another lineage: the record's stands
+		}
+		r := p.into(s)
+		if r.Epoch == "" {
+			r.Epoch = s.Run
+		}
+		return r, nil
+	}
+}
+
+// writeAuthorise (W6) stores the grant of a new authorisation, unless a later
+// one has been stored or the connection has been disconnected later.
+func writeAuthorise(p stored) write {
+	return func(s Snapshot) (Record, error) {
+		switch {
+		case s.Version == p.version:
+			return s.Record, errDone
+		case s.Seq >= p.seq:
+			return s.Record, errRefused
+		}
+		next := *p.pair
+		next.generation = max(next.generation, s.Generation+1) // neither restarts, even in a store that was emptied
+		p.pair = &next
+		return p.into(s), nil
+	}
+}
