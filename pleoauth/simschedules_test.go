@@ -1,6 +1,8 @@
 package pleoauth_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,8 +22,8 @@ var (
 	seeds     = flag.Int("seeds", defaultSeeds(), "how many schedules TestSimulatedSchedules plays")
 	firstSeed = flag.Int("seed", 0, "the first of them; with -seeds 1 and -v one schedule is played and told")
 	workers   = flag.Int("workers", 1, "how many processes share them")
-	progress  = flag.Int("progress", 0, "after how many schedules to say how far it is; 0: never")
-	tallyFile = flag.String("tally", "", "a JSON file for what came of them, for the documentation")
+	portion   = flag.Int("portion", 0, "after how many schedules to say what has come of them so far; 0: in the end")
+	tallyFile = flag.String("tally", "", "a JSON file for that; a run that was interrupted goes on from it")
 )
 
 // schedulesInTests is how many every run of the tests plays.
@@ -43,60 +46,92 @@ func defaultSeeds() int {
 //
 // A schedule runs on one processor, so that its seed plays it again.
 func TestSimulatedSchedules(t *testing.T) {
-	var tally simTally
-	if *workers > 1 {
-		tally = shareSchedules(t)
-	} else {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		for i := range *seeds {
-			seed := *firstSeed + i
-			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-				outcome := simulate(t, uint64(seed), *seeds == 1, mutant{})
-				require.Empty(t, outcome.violation, "play it again with -seeds 1 -seed %d -v", seed)
-				tally.add(1, outcome)
-			})
-			if t.Failed() {
-				break
-			}
-			if *progress > 0 && (i+1)%*progress == 0 {
-				fmt.Println(tally)
-			}
+	tally := resumedTally(t)
+	for tally.Schedules < *seeds && !t.Failed() {
+		from, to := *firstSeed+tally.Schedules, *firstSeed+*seeds
+		if *portion > 0 {
+			to = min(to, from+*portion)
 		}
-	}
-	fmt.Println(tally)
-	if *tallyFile != "" && !t.Failed() {
-		text, err := json.MarshalIndent(tally, "", "\t")
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
+		if *workers > 1 {
+			tally.add(to-from, shareSchedules(t, from, to))
+		} else {
+			tally.add(to-from, playSchedules(t, from, to))
+		}
+		fmt.Println(tally)
+		if *tallyFile != "" && !t.Failed() {
+			text, err := json.MarshalIndent(tally, "", "\t")
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
+		}
 	}
 }
 
+func playSchedules(t *testing.T, from, to int) (all simOutcome) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for seed := from; seed < to && !t.Failed(); seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			outcome := simulate(t, uint64(seed), *seeds == 1, mutant{})
+			require.Empty(t, outcome.violation, "play it again with -seeds 1 -seed %d -v", seed)
+			all.add(outcome)
+		})
+	}
+	return all
+}
+
 // shareSchedules has several processes play a part of the schedules each.
-func shareSchedules(t *testing.T) (all simTally) {
+func shareSchedules(t *testing.T, from, to int) (all simOutcome) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	dir := t.TempDir()
 	for w := range *workers {
-		from, to := *seeds*w / *workers, *seeds*(w+1) / *workers
+		first, end := from + (to-from)*w / *workers, from + (to-from)*(w+1) / *workers
+		if first == end {
+			continue
+		}
 		group.Go(func() {
 			file := filepath.Join(dir, strconv.Itoa(w))
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout", "0", "-test.run", "^TestSimulatedSchedules$",
-				"-seed", strconv.Itoa(*firstSeed+from), "-seeds", strconv.Itoa(to-from), "-progress", strconv.Itoa(*progress), "-tally", file)
-			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-			err := cmd.Run()
+				"-seed", strconv.Itoa(first), "-seeds", strconv.Itoa(end-first), "-tally", file)
+			out, err := cmd.CombinedOutput()
 			mu.Lock()
 			defer mu.Unlock()
 			var part simTally
 			text, readErr := os.ReadFile(file)
 			if err != nil || readErr != nil || json.Unmarshal(text, &part) != nil {
-				t.Errorf("schedules %d to %d: %v", *firstSeed+from, *firstSeed+to-1, err)
+				t.Errorf("schedules %d to %d: %v\n%s", first, end-1, err, out)
 				return
 			}
-			all.add(part.Schedules, part.simOutcome)
+			all.add(part.simOutcome)
 		})
 	}
 	group.Wait()
 	return all
+}
+
+// resumedTally is what an interrupted run of the same code has left.
+func resumedTally(t *testing.T) (tally simTally) {
+	text, err := os.ReadFile(*tallyFile)
+	code := codeID(t)
+	if err != nil || json.Unmarshal(text, &tally) != nil || tally.Code != code || tally.Schedules >= *seeds {
+		return simTally{Code: code}
+	}
+	return tally
+}
+
+// codeID identifies what is simulated, and how.
+func codeID(t *testing.T) string {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	hash := sha256.New()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "sim") {
+			fmt.Fprintln(hash, file, len(text))
+			hash.Write(text)
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8])
 }
 
 // simOutcome is what came of a schedule, or of many.
@@ -112,10 +147,16 @@ type simOutcome struct {
 type simTally struct {
 	Schedules int `json:"schedules"`
 	simOutcome
+	// Code identifies the sources that were simulated.
+	Code string `json:"code"`
 }
 
 func (s *simTally) add(schedules int, o simOutcome) {
 	s.Schedules += schedules
+	s.simOutcome.add(o)
+}
+
+func (s *simOutcome) add(o simOutcome) {
 	s.Refreshes += o.Refreshes
 	s.Replays += o.Replays
 	s.Lost += o.Lost
