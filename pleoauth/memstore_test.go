@@ -29,6 +29,7 @@ type memServer struct {
 	records map[string]memRecord
 	locks   map[string]memLockState
 	flows   map[string]memFlow
+	changes map[string]*memChange
 	stores  []*memStore
 	before  []map[string]memRecord // what the records were before each of the last writes
 
@@ -68,7 +69,7 @@ type memFlow struct {
 }
 
 func newMemServer() *memServer {
-	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}}
+	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
 }
 
 var errAway = errors.New("store is away")
@@ -86,6 +87,7 @@ func (m *memServer) failover(writes int) {
 	case writes < 0:
 		m.records = map[string]memRecord{}
 		m.flows = map[string]memFlow{}
+		m.changes = map[string]*memChange{}
 	case writes > 0 && len(m.before) > 0:
 		m.records = m.before[max(0, len(m.before)-writes)]
 	}
@@ -175,6 +177,8 @@ type memStore struct {
 	// the server. An error is returned in place of the operation's result. It is
 	// guarded by server.mu.
 	step func(op, when string) error
+	// noted, if set, is called after swaps that note a change; guarded by server.mu.
+	noted func()
 	// locked and unlocked, if set, are told who has a connection's lock.
 	locked, unlocked func(name string)
 }
@@ -278,6 +282,7 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		if len(s.server.before) > 4 {
 			s.server.before = s.server.before[1:]
 		}
+		s.note(name, s.server.records[name].Record, next)
 		if next.Empty() {
 			delete(s.server.records, name)
 		} else {
