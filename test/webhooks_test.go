@@ -161,3 +161,75 @@ func TestTheMessageOfAKilledReplicaIsSentByAnother(t *testing.T) {
 	require.Equal(t, "connected", again.Type)
 	require.False(t, strings.HasPrefix(again.path, first.path), "a dead replica cannot have sent it")
 }
+
+// pair is two replicas, one of which is stopped while it has the only live grant.
+type pair struct {
+	holder, other *proxy
+	answer        *pleotest.ActiveFault // what Pleo answered the holder, held back
+}
+
+// stoppedHolder starts a pair and stops the holder in the middle of a refresh.
+func stoppedHolder(t *testing.T, e *pleo, w *webhooks, name, after string, number int) pair {
+	t.Helper()
+	c := onRedis(redistest.Start(t))
+	c.options = fmt.Sprintf("refresh_timeout 1s\nnotify %s/%s {\nsecret {env.WEBHOOK_SECRET}\nafter %s\n}", w.URL, name, after)
+	c.env = []string{"WEBHOOK_SECRET=" + webhookSecret}
+	p := pair{holder: startProxy(t, e, c), other: startProxy(t, e, c)}
+	e.authorise(t, p.holder, "default", company(number))
+	w.awaitFrom(t, name, 1)
+	e.Expire(pleotest.Target{Company: company(number).Name, Kind: pleotest.AccessToken})
+	p.answer = e.Fault(pleotest.Fault{
+		Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Company: company(number).Name, Hold: pleotest.AfterProcessing,
+	})
+	go func() { _ = send(client, request(t, http.MethodGet, p.holder.URL+"/v2/employees", "")) }()
+	await(t, p.answer)
+	p.holder.signal(syscall.SIGSTOP)
+	t.Cleanup(func() { p.goOn() })
+	return p
+}
+
+// awaitLost waits until the replica that was left alone gives the grant up.
+func (p pair) awaitLost(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return send(client, request(t, http.MethodGet, p.other.URL+"/v2/employees", "")).status == http.StatusUnauthorized
+	}, patience, 10*tick)
+}
+
+// goOn has the holder go on, and get its answer.
+func (p pair) goOn() {
+	p.answer.Release()
+	p.holder.signal(syscall.SIGCONT)
+}
+
+// awaitFrom waits for so many messages to a path.
+func (w *webhooks) awaitFrom(t *testing.T, name string, n int) []string {
+	t.Helper()
+	var got []webhookMessage
+	require.Eventually(t, func() bool {
+		got = slices.DeleteFunc(w.messages(), func(m webhookMessage) bool { return m.path != "/"+name })
+		return len(got) >= n
+	}, patience, tick, "message %d to %s has not come", n, name)
+	return messageTypes(got)
+}
+
+func TestAGrantThatAStoppedReplicaBringsBackHasRecoveredIfItWasMissedForLong(t *testing.T) {
+	t.Parallel()
+	e, w := startPleo(t), receiveWebhooks(t)
+	long := stoppedHolder(t, e, w, "long", "1s", 0)
+	short := stoppedHolder(t, e, w, "short", "1h", 1)
+
+	// From now on the other one, too, counts the time until the mark is over.
+	_ = send(client, request(t, http.MethodGet, short.other.URL+"/v2/employees", ""))
+	long.awaitLost(t)
+	w.awaitFrom(t, "long", 2)
+	long.goOn()
+	require.Equal(t, []string{"connected", "reauthorisation_required", "recovered"}, w.awaitFrom(t, "long", 3))
+
+	short.awaitLost(t)
+	short.goOn()
+	awaitServing(t, short.other)
+	e.authorise(t, short.other, "another", company(2))
+	require.Equal(t, []string{"connected", "connected"}, w.awaitFrom(t, "short", 2))
+	require.Len(t, w.awaitFrom(t, "long", 3), 3)
+}
