@@ -104,13 +104,13 @@ func messageTypes(messages []webhookMessage) []string {
 }
 
 // tellingReplicas starts three proxies on one Redis that tell an application.
-func tellingReplicas(t *testing.T, e *pleo, w *webhooks) []*proxy {
+func tellingReplicas(t *testing.T, e *pleo, w *webhooks, timeout string) []*proxy {
 	t.Helper()
 	r := redistest.Start(t)
 	replicas := make([]*proxy, 3)
 	for i := range replicas {
 		c := onRedis(r)
-		c.options = fmt.Sprintf("notify %s/replica-%d {\nsecret {env.WEBHOOK_SECRET}\nafter 1s\ntimeout 2s\n}", w.URL, i)
+		c.options = fmt.Sprintf("notify %s/replica-%d {\nsecret {env.WEBHOOK_SECRET}\nafter 1s\ntimeout %s\n}", w.URL, i, timeout)
 		c.env = []string{"WEBHOOK_SECRET=" + webhookSecret}
 		replicas[i] = startProxy(t, e, c)
 	}
@@ -120,7 +120,7 @@ func tellingReplicas(t *testing.T, e *pleo, w *webhooks) []*proxy {
 func TestThreeReplicasTellOnceThatAGrantWasRevoked(t *testing.T) {
 	t.Parallel()
 	e, w := startPleo(t), receiveWebhooks(t)
-	replicas := tellingReplicas(t, e, w)
+	replicas := tellingReplicas(t, e, w, "20s")
 	e.authorise(t, replicas[0], "default", company(0))
 	w.await(t, 1)
 	for _, p := range replicas {
@@ -146,7 +146,7 @@ func TestThreeReplicasTellOnceThatAGrantWasRevoked(t *testing.T) {
 func TestTheMessageOfAKilledReplicaIsSentByAnother(t *testing.T) {
 	t.Parallel()
 	e, w := startPleo(t), receiveWebhooks(t)
-	replicas := tellingReplicas(t, e, w)
+	replicas := tellingReplicas(t, e, w, "2s")
 	release := w.holding()
 	defer release()
 	e.authorise(t, replicas[0], "default", company(0))

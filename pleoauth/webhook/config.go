@@ -130,5 +130,8 @@ func (c Config) withDefaults() Config {
 // lease is how long a change is claimed: longer than an attempt takes.
 func (c Config) lease() time.Duration { return c.Timeout + max(2*time.Second, c.Timeout/2) }
 
+// longestPoll bounds [Config.poll].
+var longestPoll = 15 * time.Second
+
 // poll is how often changes are looked for that other processes have left.
-func (c Config) poll() time.Duration { return min(15*time.Second, max(time.Second, c.After/4)) }
+func (c Config) poll() time.Duration { return min(longestPoll, max(time.Second, c.After/4)) }

@@ -29,6 +29,9 @@ func play(t *testing.T, f func(t *testing.T, w *world)) {
 	})
 }
 
+// seldom has a worker look for what others have left once an hour.
+func seldom(c *webhook.Config) { c.After = 4 * time.Hour }
+
 // settle lets everything happen that is to happen soon.
 func settle() { time.Sleep(30 * time.Second) }
 
@@ -38,7 +41,7 @@ func TestAnAuthorisationIsToldOnceByOneOfThreeReplicas(t *testing.T) {
 			w.worker()
 		}
 		w.authorise("acme")
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		require.Equal(t, []string{connected}, w.receiver.kinds())
 		require.Equal(t, []webhook.Kind{webhook.Connected}, w.emitted())
 		require.Equal(t, 1, w.count(webhook.Delivered))
@@ -76,7 +79,7 @@ func TestAReauthorisationIsToldAfterAMinute(t *testing.T) {
 		ended := time.Now()
 		time.Sleep(59 * time.Second)
 		require.Equal(t, []string{connected}, w.receiver.kinds())
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		require.Equal(t, []string{connected, required}, w.receiver.kinds())
 		late := w.receiver.messages()[1].at.Sub(ended)
 		require.GreaterOrEqual(t, late, time.Minute)
@@ -96,7 +99,7 @@ func TestAGrantThatComesBackWithinTheMinuteIsNoNews(t *testing.T) {
 			w.restore("acme")
 			time.Sleep(20 * time.Second)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		require.Equal(t, []string{connected}, w.receiver.kinds())
 		require.Equal(t, []webhook.Kind{webhook.Connected}, w.emitted())
 	})
@@ -171,7 +174,7 @@ func TestThousandsOfConnectionsThatWereThereBeforeAreNotTold(t *testing.T) {
 		}
 		w.records.NoteChanges(func() {})
 		w.worker()
-		time.Sleep(48 * time.Hour)
+		time.Sleep(time.Hour)
 		// One of them is written back, as into a store that was emptied.
 		w.put("c40", func(r *pleoauth.Record) { *r = pleoauth.Record{} })
 		time.Sleep(time.Hour)
@@ -188,8 +191,9 @@ func TestThousandsOfConnectionsThatWereThereBeforeAreNotTold(t *testing.T) {
 
 func TestWhatTheReceiverDoesNotTakeIsSentAgainWithTheSameIDAndLessAndLessOften(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
-		w.worker()
-		w.worker()
+		webhook.PollEvery(t, time.Hour)
+		w.worker(seldom)
+		w.worker(seldom)
 		w.receiver.answering(http.StatusInternalServerError)
 		w.authorise("acme")
 		time.Sleep(24 * time.Hour)
@@ -213,7 +217,8 @@ func TestWhatTheReceiverDoesNotTakeIsSentAgainWithTheSameIDAndLessAndLessOften(t
 
 func TestAMessageThatIsNeverTakenIsGivenUpAfterDays(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
-		w.worker()
+		webhook.PollEvery(t, time.Hour)
+		w.worker(seldom)
 		w.receiver.answering(http.StatusFound)
 		w.authorise("acme")
 		time.Sleep(10 * 24 * time.Hour)
@@ -227,7 +232,7 @@ func TestAMessageThatIsNeverTakenIsGivenUpAfterDays(t *testing.T) {
 		// The next one is another one.
 		w.receiver.answering(http.StatusOK)
 		w.end("acme")
-		time.Sleep(time.Hour)
+		time.Sleep(24 * time.Hour)
 		require.Equal(t, required, w.receiver.kinds()[20])
 	})
 }
@@ -237,7 +242,7 @@ func TestAReceiverThatSaysGoneIsLeftAlone(t *testing.T) {
 		w.worker()
 		w.receiver.answering(http.StatusGone)
 		w.authorise("acme")
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		require.Len(t, w.receiver.messages(), 1)
 		require.Equal(t, 1, w.count(webhook.Gone))
 	})
