@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/webhook"
 )
 
 func init() {
@@ -88,11 +89,16 @@ type App struct {
 	// after authorising. Default: none, so that only local paths are allowed.
 	ReturnToOrigins []string `json:"return_to_origins,omitempty"`
 
+	// Who is told that a connection was authorised, has to be authorised again, or
+	// has recovered. Default: nobody.
+	Notify *Notify `json:"notify,omitempty"`
+
 	// What placeholders have become. These hold secrets and stay unexported.
 	config       pleoauth.Config
 	keys         []string
 	origins      []string
 	authoriseURL *url.URL
+	notify       *webhook.Config // nil: nobody is told
 
 	store  Store
 	opener *sourceOpener
@@ -141,6 +147,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 	a.opener = &sourceOpener{config: a.config, keys: a.keys, store: store, slogger: ctx.Slogger()}
 	if err := a.opener.check(); err != nil {
+		return err
+	}
+	if err := a.provisionNotify(ctx); err != nil {
 		return err
 	}
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {

@@ -42,6 +42,11 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    keep_alive        <duration>
 //	    allow_subject_change
 //	    return_to_origins <origin...>
+//	    notify            [<url>] {
+//	        secret  <secret...>
+//	        after   <duration>
+//	        timeout <duration>
+//	    }
 //	}
 //
 // Only encryption_key may be repeated: the first key seals, all of them open.
@@ -101,7 +106,9 @@ func (a *App) unmarshalOption(b optionBlock) error {
 		return b.flag(&a.AllowSubjectChange)
 	case "return_to_origins":
 		return b.many(&a.ReturnToOrigins, func(v string) error { return checkOption("return_to_origins", v, parseOrigin) })
-	case "require_ticket", "notify":
+	case "notify":
+		return a.unmarshalNotify(b)
+	case "require_ticket":
 		return b.unsupported()
 	default:
 		return b.Errf("unrecognized subdirective '%s'", b.Val())

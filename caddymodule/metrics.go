@@ -30,6 +30,7 @@ type processMetrics struct {
 	storeErrors    *prometheus.CounterVec
 	sweeps         *prometheus.CounterVec
 	due            prometheus.Counter
+	webhooks       *prometheus.CounterVec
 
 	all []prometheus.Collector
 }
@@ -84,6 +85,7 @@ func newProcessMetrics() *processMetrics {
 			Name: "pleo_due_connections_total",
 			Help: "Connections that sweeps found due and looked after.",
 		}),
+		webhooks: newWebhookCounter(),
 	}
 	calls := m.calls.init()
 	hits := prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -92,7 +94,7 @@ func newProcessMetrics() *processMetrics {
 	}, func() float64 { return float64(m.hits.sum()) })
 	m.all = []prometheus.Collector{
 		calls, hits, m.misses, m.refusals, m.refreshes, m.refreshSeconds, m.settles, m.lockSeconds, m.gateSeconds,
-		m.authorisations, m.storeErrors, m.sweeps, m.due, newSourceGauges(liveSources),
+		m.authorisations, m.storeErrors, m.sweeps, m.due, m.webhooks, newSourceGauges(liveSources),
 	}
 
 	zero(m.misses, pleoauth.MissCauses())

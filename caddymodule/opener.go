@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/webhook"
 )
 
 // sourceOpener holds all that a source is made of, and used with.
@@ -55,7 +56,11 @@ func (o *sourceOpener) acquire(app *App) (*sharedSource, string, error) {
 	if !ok {
 		return nil, "", fmt.Errorf("the pool of sources holds %T", value)
 	}
-	if err := shared.attach(owner{app, o.config, ring, o.slogger}); err != nil {
+	if app.notify != nil && shared.worker == nil {
+		_, err := sources.Delete(key)
+		return nil, "", errors.Join(errors.New("notify: this store cannot note what has changed, so that nobody could be told"), err)
+	}
+	if err := shared.attach(owner{app: app, config: o.config, keys: ring, logger: o.slogger, notify: app.notify}); err != nil {
 		return nil, "", errors.Join(err, shared.release(app, key))
 	}
 	return shared, key, nil
@@ -77,7 +82,8 @@ func (o *sourceOpener) keyring() (*pleoauth.Keyring, error) {
 }
 
 func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
-	store, err := o.store.OpenStore(pleoauth.Identity{Issuer: o.config.AuthServer, ClientID: o.config.ClientID})
+	id := pleoauth.Identity{Issuer: o.config.AuthServer, ClientID: o.config.ClientID}
+	store, err := o.store.OpenStore(id)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -89,7 +95,11 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &sharedSource{source: source}, nil
+	shared := &sharedSource{source: source}
+	if outbox, ok := store.(webhook.Store); ok {
+		shared.worker = webhook.New(id, outbox, metrics.webhook)
+	}
+	return shared, nil
 }
 
 // poolKey identifies a source by store, client and authorisation server, after

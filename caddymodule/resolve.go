@@ -115,6 +115,11 @@ func (a *App) resolve(r resolver) error {
 		}
 		a.origins = append(a.origins, o)
 	}
+	if a.Notify != nil {
+		if a.notify, err = a.Notify.resolve(r); err != nil {
+			return err
+		}
+	}
 	a.config = a.config.WithDefaults()
 	return nil
 }

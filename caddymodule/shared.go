@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/webhook"
 )
 
 // sources holds what outlives a configuration: a reload must keep one cache,
@@ -22,6 +23,8 @@ var sources = caddy.NewUsagePool()
 // since it outlives the one that made it, and with that its logger.
 type sharedSource struct {
 	source *pleoauth.Source
+	// worker tells what becomes of connections; nil: the store notes no changes.
+	worker *webhook.Worker
 	// calls counts those that may still need the source: Caddy cleans a
 	// configuration up while its requests are still being served.
 	calls atomic.Int64
@@ -36,6 +39,9 @@ type owner struct {
 	config pleoauth.Config
 	keys   *pleoauth.Keyring
 	logger *slog.Logger
+	notify *webhook.Config // nil: nobody is told
+	// started is set once the configuration serves as a whole.
+	started bool
 }
 
 // attach makes the owner's settings and log the source's.
@@ -47,7 +53,7 @@ func (s *sharedSource) attach(o owner) error {
 	}
 	s.source.SetLogger(o.logger)
 	s.owners = append(s.owners, o)
-	return nil
+	return s.configureWorker()
 }
 
 // detach gives the source back to the newest owner that is left: after a
@@ -61,12 +67,16 @@ func (s *sharedSource) detach(app *App) error {
 	}
 	wasLast := s.owners[last].app == app
 	s.owners = slices.DeleteFunc(s.owners, func(o owner) bool { return o.app == app })
-	if !wasLast || len(s.owners) == 0 {
+	if len(s.owners) == 0 {
 		return nil
+	}
+	err := s.configureWorker()
+	if !wasLast {
+		return err
 	}
 	o := s.owners[len(s.owners)-1]
 	s.source.SetLogger(o.logger)
-	return s.source.Reconfigure(o.config, o.keys)
+	return errors.Join(err, s.source.Reconfigure(o.config, o.keys))
 }
 
 func (s *sharedSource) enter() { s.calls.Add(1) }
@@ -91,6 +101,8 @@ func (s *sharedSource) Destruct() error {
 func (s *sharedSource) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.source.Config().RefreshTimeout+5*time.Second)
 	defer cancel()
+	var worker sync.WaitGroup
+	worker.Go(func() { s.closeWorker(ctx) })
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for s.calls.Load() > 0 && ctx.Err() == nil {
@@ -99,6 +111,7 @@ func (s *sharedSource) close() error {
 		case <-ctx.Done():
 		}
 	}
+	worker.Wait()
 	return s.source.Close(ctx)
 }
 

@@ -107,6 +107,8 @@ func provision(t *testing.T, config []byte) {
 	for _, name := range names(`\{env\.([A-Z_]+)\}`, string(config)) {
 		value := "example"
 		switch {
+		case strings.HasSuffix(name, "_WEBHOOK_SECRET"):
+			value = "whsec_" + pleoauth.GenerateKey()
 		case strings.HasSuffix(name, "_KEY"):
 			value = pleoauth.GenerateKey()
 		case strings.HasSuffix(name, "_URL"):

@@ -152,8 +152,10 @@ func TestMakeTargetsExist(t *testing.T) {
 // The blocks in Go are parts of examples, which the compiler has seen.
 func TestGoBlocksAreParts(t *testing.T) {
 	var lines []string
-	for line := range strings.Lines(read(t, "example_test.go")) {
-		lines = append(lines, strings.TrimSpace(line))
+	for _, file := range []string{"example_test.go", "webhookexample_test.go"} {
+		for line := range strings.Lines(read(t, file)) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
 	}
 	for _, b := range blocksOf(t, "go") {
 		for line := range strings.Lines(b.text) {

@@ -35,15 +35,23 @@ var references = []reference{
 		comment: "syntax: pleo",
 		within:  "{\npleo {\nOPTION\n}\n}\n",
 		config:  reflect.TypeFor[caddymodule.App](),
-		names:   map[string]string{"encryption_keys": "encryption_key", "require_ticket": ""}, // the latter is an error in this version
+		names: map[string]string{"encryption_keys": "encryption_key", "require_ticket": "", // the latter is an error in this version
+			"url": "", "secrets": "", "after": "", "timeout": ""}, // of notify, below
 		samples: map[string]string{
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",
 			"client_id": "acme", "client_secret": "{env.SECRET}", "scopes": "users:read export:read",
 			"redirect_uri": "https://integration.example.com/pleo/callback", "authorise_uri": "https://integration.example.com/pleo/authorise",
 			"store": "redis redis://redis:6379/0", "encryption_key": "{env.KEY} {env.OLD_KEY}",
 			"refresh_before": "2m", "refresh_timeout": "5s", "keep_alive": "20d", "allow_subject_change": "",
-			"return_to_origins": "https://app.example.com",
+			"return_to_origins": "https://app.example.com", "notify": "https://app.example.com/pleo-events {\nsecret {env.SECRET}\n}",
 		},
+	},
+	{
+		comment: "syntax: notify",
+		within:  "{\npleo {\nclient_id acme\nnotify {env.URL} {\nOPTION\n}\n}\n}\n",
+		config:  reflect.TypeFor[caddymodule.Notify](),
+		names:   map[string]string{"url": "", "secrets": "secret"},
+		samples: map[string]string{"secret": "{env.SECRET} {env.OLD_SECRET}", "after": "5m", "timeout": "3s"},
 	},
 	{
 		comment: "syntax: store redis",
@@ -107,6 +115,9 @@ func (r reference) configure(name, sample string) string {
 	if r.comment == "syntax: pleo" && name != "client_id" {
 		option += "\nclient_id acme"
 	}
+	if r.comment == "syntax: notify" && name != "secret" {
+		option += "\nsecret {env.SECRET}"
+	}
 	if r.comment == "syntax: store redis" && name != "address" {
 		option += "\naddress redis:6379"
 	}
@@ -143,7 +154,7 @@ func fields(typ reflect.Type) []string {
 }
 
 func TestFieldsAreDocumented(t *testing.T) {
-	text := read(t, "configuration.md") + read(t, "../README.md")
+	text := read(t, "configuration.md") + read(t, "notices.md") + read(t, "../README.md")
 	for _, r := range references {
 		for _, field := range fields(r.config) {
 			require.Regexp(t, "[`.]"+field+"`", text)

@@ -25,6 +25,7 @@ type memServer struct {
 	records map[string]memRecord
 	locks   map[string]memLockState
 	flows   map[string]memFlow
+	changes map[string]*memChange
 	stores  []*memStore
 	before  []map[string]memRecord // what the records were before each of the last writes
 
@@ -64,7 +65,7 @@ type memFlow struct {
 }
 
 func newMemServer() *memServer {
-	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}}
+	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
 }
 
 var errAway = errors.New("store is away")
@@ -82,6 +83,7 @@ func (m *memServer) failover(writes int) {
 	case writes < 0:
 		m.records = map[string]memRecord{}
 		m.flows = map[string]memFlow{}
+		m.changes = map[string]*memChange{}
 	case writes > 0 && len(m.before) > 0:
 		m.records = m.before[max(0, len(m.before)-writes)]
 	}

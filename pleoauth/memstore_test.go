@@ -22,6 +22,8 @@ type memStore struct {
 	// the server. An error is returned in place of the operation's result. It is
 	// guarded by server.mu.
 	step func(op, when string) error
+	// noted, if set, is called after swaps that note a change; guarded by server.mu.
+	noted func()
 	// locked and unlocked, if set, are told who has a connection's lock.
 	locked, unlocked func(name string)
 }
@@ -125,6 +127,7 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		if len(s.server.before) > 4 {
 			s.server.before = s.server.before[1:]
 		}
+		s.note(name, s.server.records[name].Record, next)
 		if next.Empty() {
 			delete(s.server.records, name)
 		} else {

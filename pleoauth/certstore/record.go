@@ -83,6 +83,13 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 	if err := s.checkLock(name, o.Lock); err != nil {
 		return pleoauth.Snapshot{}, err
 	}
+	noted := s.noted.Load()
+	if noted != nil && pleoauth.ChangesState(old.Record, next) {
+		// A grant that can be stored is worth more than a word about it.
+		if s.noteChange(ctx, name) == nil {
+			defer (*noted)()
+		}
+	}
 	if fields, err = s.replace(ctx, name, next); err != nil {
 		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
 	}

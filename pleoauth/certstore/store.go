@@ -17,6 +17,7 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
@@ -36,6 +37,8 @@ type Store struct {
 	dir     string
 	notices *notices
 	flows   flowSweep
+	// noted, if set, is called after swaps that note a change.
+	noted atomic.Pointer[func()]
 
 	mu     sync.Mutex
 	closed bool
@@ -104,4 +107,7 @@ func (s *Store) Close() error {
 }
 
 // Interface guards
-var _ pleoauth.Store = (*Store)(nil)
+var (
+	_ pleoauth.Outbox = (*Store)(nil)
+	_ pleoauth.Store  = (*Store)(nil)
+)

@@ -12,6 +12,12 @@ import (
 // clock. Callers begin at different shards, so that replicas that ask at the
 // same time do not all get the same names.
 func (s *Store) Due(ctx context.Context, limit int) ([]string, error) {
+	return s.dueOf(ctx, s.keys.index, limit)
+}
+
+// dueOf returns up to limit names whose time has passed in sorted sets like the
+// index, of which each shard has one.
+func (s *Store) dueOf(ctx context.Context, set func(shard int) string, limit int) ([]string, error) {
 	latest, err := s.serverTime(ctx)
 	if err != nil {
 		return nil, err
@@ -19,7 +25,7 @@ func (s *Store) Due(ctx context.Context, limit int) ([]string, error) {
 	first := rand.IntN(shards) //nolint:gosec // it spreads work, and protects nothing
 	var names []string
 	for done := 0; done < shards && len(names) < limit; done += maxShardsAtOnce {
-		found, err := s.dueInShards(ctx, first+done, latest, limit-len(names))
+		found, err := s.dueInShards(ctx, set, first+done, latest, limit-len(names))
 		if err != nil {
 			return nil, err
 		}
@@ -44,13 +50,13 @@ func (s *Store) serverTime(ctx context.Context) (time.Time, error) {
 
 // dueInShards asks maxShardsAtOnce shards from the given one on, each for up to
 // limit names.
-func (s *Store) dueInShards(ctx context.Context, from int, latest time.Time, limit int) ([]string, error) {
+func (s *Store) dueInShards(ctx context.Context, set func(shard int) string, from int, latest time.Time, limit int) ([]string, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	score := strconv.FormatInt(latest.UnixMilli(), 10)
 	commands := make([]command, maxShardsAtOnce)
 	for i := range commands {
-		key := s.keys.index((from + i) % shards)
+		key := set((from + i) % shards)
 		commands[i] = command{key, []any{"zrangebyscore", key, "-inf", score, "limit", 0, limit}}
 	}
 	var names []string

@@ -21,6 +21,8 @@ const shards = 256
 //	<prefix>{<shard>}:<identity>:names                 sorted set: 0, connection
 //	<prefix>{<shard>}:<identity>:flow:<id>             string, TTL
 //	<prefix>{<shard>}:<identity>:notice:<connection>   channel
+//	<prefix>{<shard>}:<identity>:changes               sorted set: due in ms, connection
+//	<prefix>{<shard>}:<identity>:change:<connection>   hash, no TTL
 type keys struct {
 	prefix string
 	id     pleoauth.Identity
@@ -61,3 +63,11 @@ func (k keys) notice(name string) string { return k.of(k.shard(name), "notice:"+
 func (k keys) flow(id string) string     { return k.of(k.shard(id), "flow:"+id) }
 func (k keys) index(shard int) string    { return k.of(shard, "index") }
 func (k keys) names(shard int) string    { return k.of(shard, "names") }
+func (k keys) changes(shard int) string  { return k.of(shard, "changes") }
+func (k keys) change(name string) string { return k.of(k.shard(name), "change:"+name) }
+
+// swap returns the keys of swap.lua.
+func (k keys) swap(name string) []string {
+	shard := k.shard(name)
+	return []string{k.record(name), k.lock(name), k.index(shard), k.names(shard), k.changes(shard), k.change(name)}
+}

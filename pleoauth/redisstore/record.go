@@ -68,6 +68,9 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 	if err != nil {
 		return pleoauth.Snapshot{}, err
 	}
+	if noted := s.noted.Load(); noted != nil && args[9] != "" {
+		(*noted)()
+	}
 	snapshot, err := clockOf(answer[1], answer[2], answer[3], readAt)
 	if err != nil {
 		return snapshot, err
@@ -86,9 +89,7 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 func (s *Store) runSwap(ctx context.Context, on *pinned, name string, args []any) ([]any, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	shard := s.keys.shard(name)
-	keys := []string{s.keys.record(name), s.keys.lock(name), s.keys.index(shard), s.keys.names(shard)}
-	answer, err := swapScript.Run(ctx, on, keys, args...).Slice()
+	answer, err := swapScript.Run(ctx, on, s.keys.swap(name), args...).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("redis: swap: %w", err)
 	}
@@ -126,7 +127,11 @@ func (s *Store) swapArgs(name string, old pleoauth.Snapshot, next pleoauth.Recor
 	if next.State != "" {
 		listed = "1"
 	}
-	args := []any{old.Revision, old.Run, token, newRevision(), name, due, listed, s.keys.notice(name), notice}
+	noted := ""
+	if s.noted.Load() != nil && pleoauth.ChangesState(old.Record, next) {
+		noted = "1"
+	}
+	args := []any{old.Revision, old.Run, token, newRevision(), name, due, listed, s.keys.notice(name), notice, noted}
 	if !next.Empty() {
 		for field, value := range pleoauth.EncodeRecord(next) {
 			args = append(args, field, value)

@@ -28,10 +28,8 @@ func TestSwapDeliveredTwiceIsMadeOnceAndAnsweredTwice(t *testing.T) {
 	defer subscriber.Close()
 	_, err = subscriber.Receive(t.Context())
 	require.NoError(t, err)
-	shard := s.keys.shard("acme")
-	keys := []string{s.keys.record("acme"), s.keys.lock("acme"), s.keys.index(shard), s.keys.names(shard)}
 	for range 2 {
-		answer, err := swapScript.Run(t.Context(), s.client, keys, args...).Slice()
+		answer, err := swapScript.Run(t.Context(), s.client, s.keys.swap("acme"), args...).Slice()
 		require.NoError(t, err)
 		require.Equal(t, "OK", answer[0])
 	}

@@ -25,6 +25,8 @@ type Store struct {
 	// unanswered are locks that may have been taken.
 	unanswered unanswered
 	notices    *notices
+	// noted, if set, is called after swaps that note a change.
+	noted atomic.Pointer[func()]
 	// configRefused says that the user may not CONFIG GET.
 	configRefused atomic.Bool
 
@@ -83,6 +85,7 @@ func (s *Store) SingleServer() bool { return s.options.MasterName == "" && !s.op
 // Interface guards
 var (
 	_ pleoauth.DurabilityChecker = (*Store)(nil)
+	_ pleoauth.Outbox            = (*Store)(nil)
 	_ pleoauth.SingleServer      = (*Store)(nil)
 	_ pleoauth.Store             = (*Store)(nil)
 )

@@ -28,13 +28,15 @@ type Features struct {
 // patience bounds waits that end at once where all is well.
 const patience = 20 * time.Second
 
-// Run tests the stores that open returns.
+// group is a part of the suite.
+type group struct {
+	name  string
+	tests map[string]func(suite, *testing.T)
+}
+
+// Run tests the stores that open returns; of a [pleoauth.Outbox] that, too.
 func Run(t *testing.T, open Open, features Features) {
-	s := suite{open: open, features: features}
-	for _, group := range []struct {
-		name  string
-		tests map[string]func(suite, *testing.T)
-	}{
+	groups := []group{
 		{"records", recordTests},
 		{"locks", lockTests},
 		{"notices", noticeTests},
@@ -42,7 +44,22 @@ func Run(t *testing.T, open Open, features Features) {
 		{"list", listTests},
 		{"due", dueTests},
 		{"life", lifeTests},
-	} {
+	}
+	s := suite{open: open, features: features}
+	if _, ok := s.store(t, identity()).(pleoauth.Outbox); ok {
+		groups = append(groups, group{"outbox", outboxTests})
+	}
+	s.run(t, groups)
+}
+
+// RunOutbox tests what the stores that open returns do as an [pleoauth.Outbox],
+// and nothing else.
+func RunOutbox(t *testing.T, open Open) {
+	suite{open: open}.run(t, []group{{"outbox", outboxTests}})
+}
+
+func (s suite) run(t *testing.T, groups []group) {
+	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			names := make([]string, 0, len(group.tests))
 			for name := range group.tests {

@@ -1,7 +1,7 @@
--- swap.lua: KEYS = record, lock, index, names.
+-- swap.lua: KEYS = record, lock, index, names, changes, change.
 -- ARGV = expected revision, expected run, lock token, new revision, connection,
--- due (milliseconds, or ''), listed ('1' or ''), channel, notice, then the
--- fields and values of the record; none: the record is removed.
+-- due (milliseconds, or ''), listed ('1' or ''), channel, notice, noted ('1' or
+-- ''), then the fields and values of the record; none: the record is removed.
 -- Returns {status, run, seconds, microseconds, replicas}; status is OK, CONFLICT
 -- or LOCK, replicas how many are in step with this master.
 local replication = redis.call('INFO', 'replication')
@@ -33,8 +33,8 @@ if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
 end
 
 redis.call('DEL', KEYS[1])
-if #ARGV > 9 then
-	redis.call('HSET', KEYS[1], 'rev', ARGV[4], unpack(ARGV, 10))
+if #ARGV > 10 then
+	redis.call('HSET', KEYS[1], 'rev', ARGV[4], unpack(ARGV, 11))
 end
 if ARGV[6] ~= '' then
 	redis.call('ZADD', KEYS[3], ARGV[6], ARGV[5])
@@ -48,5 +48,10 @@ else
 end
 if ARGV[9] ~= '' then
 	redis.call('PUBLISH', ARGV[8], ARGV[9])
+end
+if ARGV[10] ~= '' then
+	local at = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+	redis.call('HSET', KEYS[6], 'seen', ARGV[4], 'at', at, 'due', at)
+	redis.call('ZADD', KEYS[5], at, ARGV[5])
 end
 return {'OK', run, now[1], now[2], replicas}
