@@ -31,5 +31,6 @@ func (s *Source) Reconfigure(cfg Config, keys *Keyring) error {
 	}
 	client.secrets.prefer(s.oauth().secrets.now())
 	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
+	s.unopened.forget()
 	return nil
 }
