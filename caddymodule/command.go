@@ -25,7 +25,10 @@ func init() {
 Commands for the proxy that sends calls to Pleo with the right access token.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(keygenCommand(), healthCommand())
+			cmd.AddCommand(
+				connectionsCommand(), showCommand(), refreshCommand(), disconnectCommand(), authoriseURLCommand(),
+				keygenCommand(), healthCommand(),
+			)
 		},
 	})
 }
