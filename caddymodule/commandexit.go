@@ -49,6 +49,9 @@ func exitCode(err error) int {
 	if errors.Is(err, errUnreachable) {
 		return exitUnreachable
 	}
+	if errors.Is(err, errLeft) {
+		return exitLeft
+	}
 	refused, ok := errors.AsType[*refusedError](err)
 	if !ok || refused.Type == "" {
 		return exitFailed
