@@ -48,6 +48,7 @@ func (a adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: connectionsPath, Handler: caddy.AdminHandlerFunc(a.serve)},
 		{Pattern: connectionsPath + "/", Handler: caddy.AdminHandlerFunc(a.serve)},
+		{Pattern: rekeyPath, Handler: caddy.AdminHandlerFunc(a.rekey)},
 	}
 }
 

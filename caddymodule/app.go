@@ -45,6 +45,11 @@ type App struct {
 	// for a public client.
 	ClientSecret string `json:"client_secret,omitempty"`
 
+	// Another secret of the same client, as a placeholder. It is tried once Pleo
+	// has refused the first, and the other way round, while the secret is being
+	// changed. Default: none.
+	SecondClientSecret string `json:"second_client_secret,omitempty"`
+
 	// The scopes that a user is asked to consent to, such as users:read.
 	// Default: none.
 	Scopes []string `json:"scopes,omitempty"`

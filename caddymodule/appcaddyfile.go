@@ -31,7 +31,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    auth_server       <url>
 //	    api_server        <url>
 //	    client_id         <id>
-//	    client_secret     <secret>
+//	    client_secret     <secret> [<second_secret>]
 //	    scopes            <scope...>
 //	    redirect_uri      <url>
 //	    authorise_uri     <url>
@@ -123,10 +123,18 @@ func (a *App) unmarshalServer(b optionBlock, target *string, check func(string) 
 }
 
 func (a *App) unmarshalSecret(b optionBlock) error {
-	if b.CountRemainingArgs() > 1 {
-		return b.Errf("client_secret: a second secret is not supported by this version")
+	var secrets []string
+	if err := b.many(&secrets, nil); err != nil {
+		return err
 	}
-	return b.one(&a.ClientSecret, nil)
+	if len(secrets) > 2 {
+		return b.Errf("client_secret takes one secret, or two while it is being changed")
+	}
+	a.ClientSecret = secrets[0]
+	if len(secrets) == 2 {
+		a.SecondClientSecret = secrets[1]
+	}
+	return nil
 }
 
 func (a *App) unmarshalStore(b optionBlock) error {

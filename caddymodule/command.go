@@ -25,7 +25,10 @@ func init() {
 Commands for the proxy that sends calls to Pleo with the right access token.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(keygenCommand(), healthCommand())
+			cmd.AddCommand(
+				connectionsCommand(), showCommand(), refreshCommand(), disconnectCommand(), authoriseURLCommand(),
+				keygenCommand(), healthCommand(), rekeyCommand(),
+			)
 		},
 	})
 }
@@ -42,7 +45,7 @@ it into the configuration:
 	encryption_key {env.PLEO_ENCRYPTION_KEY}
 
 To change keys, put a new one before the old one; the old one goes on opening
-what it has sealed.
+what it has sealed, until pleo rekey has sealed that anew.
 `,
 		Args: cobra.NoArgs,
 	}

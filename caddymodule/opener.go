@@ -74,11 +74,11 @@ func (o *sourceOpener) keyring() (*pleoauth.Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := keeper.OwnKey()
+	keys, err := keeper.OwnKeys()
 	if err != nil {
 		return nil, fmt.Errorf("encryption_key: %w", err)
 	}
-	return pleoauth.NewKeyring(key)
+	return pleoauth.NewKeyring(keys...)
 }
 
 func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {

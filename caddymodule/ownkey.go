@@ -11,46 +11,47 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
-// ownKey returns the key in a file, and makes both first if there is none. Two
+// ownKeys returns the keys in a file, one a line, and makes both first if there
+// is none. Two
 // processes that start at the same time get the same key: a link to a name that
 // is there fails, so that the first one wins, and nobody sees half a file.
-func ownKey(path string) (string, error) {
-	key, err := readKey(path)
+func ownKeys(path string) ([]string, error) {
+	keys, err := readKeys(path)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+		return keys, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
+		return nil, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "encryption_key-*") // mode 0600
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.WriteString(pleoauth.GenerateKey() + "\n")
 	// Grants that outlive the key would be lost.
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+		return nil, err
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
-		return "", err
+		return nil, err
 	}
-	return readKey(path)
+	return readKeys(path)
 }
 
-func readKey(path string) (string, error) {
+func readKeys(path string) ([]string, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // beside the operator's own storage
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	key := strings.TrimSpace(string(text))
-	if _, err := pleoauth.NewKeyring(key); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+	keys := strings.Fields(string(text))
+	if _, err := pleoauth.NewKeyring(keys...); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
 func syncDir(dir string) error {

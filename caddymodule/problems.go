@@ -82,6 +82,8 @@ func (a *App) tokenProblem(connection string, err error) *problem {
 	switch {
 	case errors.Is(err, pleoauth.ErrInvalidConnection):
 		return invalidConnection()
+	case sealedError(err) != nil:
+		return unopened(connection, sealedError(err))
 	case errors.Is(err, pleoauth.ErrNotConnected):
 		return &problem{
 			Type:         problemType + "not-connected",

@@ -182,11 +182,17 @@ func TestAConfigurationStartsWhileRedisIsAway(t *testing.T) {
 
 func TestASecretInTheConfigurationIsWarnedAbout(t *testing.T) {
 	w := newWorld(t)
-	config := strings.Replace(w.caddyfile("encryption_key "+pleoauth.GenerateKey(), "", ""), "{env.TEST_CLIENT_SECRET}", "literal", 1)
+	config := strings.Replace(w.caddyfile("encryption_key "+pleoauth.GenerateKey(), "", ""), "{env.TEST_CLIENT_SECRET}", "lite{ral s3c}ond", 1)
 	require.NoError(t, load(t, config))
 	logged, err := os.ReadFile(w.log)
 	require.NoError(t, err)
 	require.Contains(t, string(logged), `"option":"client_secret"`)
+	require.Contains(t, string(logged), `"option":"second_client_secret"`)
+	for line := range strings.Lines(string(logged)) {
+		if strings.Contains(line, "a secret stands in the configuration") {
+			require.NotRegexp(t, "lite|s3c", line)
+		}
+	}
 	require.Contains(t, string(logged), `"option":"encryption_key"`)
 }
 

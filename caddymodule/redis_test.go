@@ -13,7 +13,7 @@ import (
 
 func TestGrantsAreKeptInRedis(t *testing.T) {
 	w := newWorld(t)
-	server := redistest.Start(t)
+	server := redistest.Start(t, redistest.WithRules("~test:*", "&test:*"))
 	t.Setenv("TEST_KEY", pleoauth.GenerateKey())
 	t.Setenv("TEST_REDIS", server.URL())
 	app := "encryption_key {env.TEST_KEY}\n\t\tstore redis {env.TEST_REDIS} {\n\t\t\tkey_prefix test:\n\t\t}"
@@ -39,7 +39,7 @@ func TestGrantsAreKeptInRedisOverTLS(t *testing.T) {
 	certificate, key := ca.Issue(t)
 	t.Setenv("TEST_KEY", pleoauth.GenerateKey())
 	store := func(block string) string {
-		return fmt.Sprintf("encryption_key {env.TEST_KEY}\n\t\tstore redis rediss://%s {\n\t\t\ttls {\n%s\t\t\t}\n\t\t}", server.TLSAddr(), block)
+		return fmt.Sprintf("encryption_key {env.TEST_KEY}\n\t\tstore redis %s {\n\t\t\ttls {\n%s\t\t\t}\n\t\t}", server.TLSURL(), block)
 	}
 	files := fmt.Sprintf("ca %s\ncertificate %s %s\n", ca.File, certificate, key)
 	w.start(store(files+"server_name redis.internal\n"), "", "")

@@ -41,10 +41,11 @@ func (r resolver) option(name, value string) (string, error) {
 // secret resolves a value that should not stand in the configuration, and warns
 // if it does: Caddy saves and shows its configuration as it is.
 func (r resolver) secret(name, value string) (string, error) {
-	if value != "" && !hasPlaceholder(value) {
+	resolved, err := r.option(name, value)
+	if err == nil && value != "" && resolved == value { // braces alone make no placeholder
 		r.warnLiteral(name)
 	}
-	return r.option(name, value)
+	return resolved, err
 }
 
 func (r resolver) warnLiteral(name string) {
@@ -83,7 +84,7 @@ func (a *App) resolve(r resolver) error {
 	if a.config.ClientID, err = r.option("client_id", a.ClientID); err != nil {
 		return err
 	}
-	if a.config.ClientSecret, err = r.secret("client_secret", a.ClientSecret); err != nil {
+	if err := a.resolveClientSecrets(r); err != nil {
 		return err
 	}
 	if a.config.RedirectURI, err = r.option("redirect_uri", a.RedirectURI); err != nil {

@@ -25,9 +25,10 @@ type StoreKey struct {
 // KeyKeeper may be implemented by stores that make and keep an encryption key
 // where none is configured; with those that don't, encryption_key is required.
 type KeyKeeper interface {
-	// OwnKey returns the key, and makes it first if there is none. It is
-	// called when a configuration starts, never when one is only validated.
-	OwnKey() (string, error)
+	// OwnKeys returns the key, and makes it first if there is none: several
+	// while it is being changed, of which the first one seals. It is called
+	// when a configuration starts, never when one is only validated.
+	OwnKeys() ([]string, error)
 }
 
 // DurabilityRequirer may be implemented by stores that can be told not to do

@@ -21,7 +21,8 @@ func init() {
 // process that is stopped and continued.
 //
 // Without encryption_key it makes a key when it is first used and keeps it
-// beside the grants, in the file pleo/encryption_key, mode 0600.
+// beside the grants, in the file pleo/encryption_key, mode 0600. To change it, put
+// a new one into the line before it: the first line seals, every line opens.
 type CaddyStore struct {
 	storage *certmagic.FileStorage
 }
@@ -52,8 +53,9 @@ func (s *CaddyStore) OpenStore(id pleoauth.Identity) (pleoauth.Store, error) {
 	return certstore.New(s.storage, s.path("locks"), id)
 }
 
-// OwnKey returns the key beside the grants, and makes it first if there is none.
-func (s *CaddyStore) OwnKey() (string, error) { return ownKey(s.path("encryption_key")) }
+// OwnKeys returns the keys beside the grants, and makes one first if there is
+// none.
+func (s *CaddyStore) OwnKeys() ([]string, error) { return ownKeys(s.path("encryption_key")) }
 
 func (s *CaddyStore) path(name string) string { return filepath.Join(s.storage.Path, "pleo", name) }
 

@@ -1,8 +1,12 @@
 package docs_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,23 +104,32 @@ func tryToAdapt(text string) ([]byte, error) {
 	return config, err
 }
 
-// provision does what `validate` does, with every variable set that the
-// configuration names.
+// provision does what `validate` does, with every variable and secret file that
+// the configuration names.
 func provision(t *testing.T, config []byte) {
 	t.Helper()
 	for _, name := range names(`\{env\.([A-Z_]+)\}`, string(config)) {
-		value := "example"
-		switch {
-		case strings.HasSuffix(name, "_WEBHOOK_SECRET"):
-			value = "whsec_" + pleoauth.GenerateKey()
-		case strings.HasSuffix(name, "_KEY"):
-			value = pleoauth.GenerateKey()
-		case strings.HasSuffix(name, "_URL"):
-			value = "redis://localhost:6379/0"
-		}
-		t.Setenv(name, value)
+		t.Setenv(name, secret(name))
+	}
+	for i, path := range names(`\{file\.([^}]+)\}`, string(config)) {
+		file := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		require.NoError(t, os.WriteFile(file, []byte(secret(path)), 0o600))
+		config = bytes.ReplaceAll(config, []byte("{file."+path+"}"), []byte("{file."+file+"}"))
 	}
 	var c caddy.Config
 	require.NoError(t, json.Unmarshal(config, &c))
 	require.NoError(t, caddy.Validate(&c))
+}
+
+// secret makes up what a variable or a file of this name holds.
+func secret(name string) string {
+	switch name = strings.ToUpper(name); {
+	case strings.HasSuffix(name, "WEBHOOK_SECRET"):
+		return "whsec_" + pleoauth.GenerateKey()
+	case strings.HasSuffix(name, "_KEY"):
+		return pleoauth.GenerateKey()
+	case strings.HasSuffix(name, "_URL"):
+		return "redis://localhost:6379/0"
+	}
+	return "example"
 }

@@ -41,7 +41,7 @@ type block struct {
 	comment string
 }
 
-var fencedBlock = regexp.MustCompile("(?ms)^(?:<!-- ([^\n]*) -->\n)?( *)```([a-z]*)\n(.*?)^ *```$")
+var fencedBlock = regexp.MustCompile("(?ms)^(?: *<!-- ([^\n]*) -->\n)?( *)```([a-z]*)\n(.*?)^ *```$")
 
 func blocks(t *testing.T, file string) []block {
 	t.Helper()

@@ -35,7 +35,7 @@ var references = []reference{
 		comment: "syntax: pleo",
 		within:  "{\npleo {\nOPTION\n}\n}\n",
 		config:  reflect.TypeFor[caddymodule.App](),
-		names: map[string]string{"encryption_keys": "encryption_key", "require_ticket": "", // the latter is an error in this version
+		names: map[string]string{"encryption_keys": "encryption_key", "second_client_secret": "client_secret", "require_ticket": "", // the latter is an error in this version
 			"url": "", "secrets": "", "after": "", "timeout": ""}, // of notify, below
 		samples: map[string]string{
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",

@@ -17,6 +17,7 @@ type attempt struct {
 	// doubts counts answers of Pleo's that did not fit together.
 	doubts int
 	after  RefreshAfter // of the token that is sent next
+	sent   bool         // a token was sent
 }
 
 var errTakesLong = errors.New("the refresh is still not settled")
@@ -161,12 +162,14 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
 		version: marked.Version, subject: marked.Subject, for401At: marked.locally(marked.For401At),
 	}
+	first := !a.sent
+	a.sent = true
 	after := a.after // of this one: the attempt may go on before its answer is here
 	sending := a.goWork(func() {
 		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
 		own.end()
 		err = a.answered(a.c, refreshed{
-			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after,
+			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after, first: first,
 			next: next, err: err,
 		})
 		if !a.c.left(spent.version) {

@@ -32,6 +32,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // program wants.
 type Client struct {
 	cfg     Config
+	secrets *clientSecrets
 	dial    DialFunc
 	rootCAs *x509.CertPool
 	pooled  *http.Client
@@ -44,7 +45,7 @@ func NewClient(cfg Config, dial DialFunc, roots *x509.CertPool) (*Client, error)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg.WithDefaults(), dial: dial, rootCAs: roots}
+	c := &Client{cfg: cfg.WithDefaults(), secrets: newClientSecrets(cfg), dial: dial, rootCAs: roots}
 	if dial == nil {
 		// A request that the network has not taken by then is dropped by the
 		// kernel: it must not arrive when its mark is over. Without keep-alive
@@ -61,14 +62,14 @@ func NewClient(cfg Config, dial DialFunc, roots *x509.CertPool) (*Client, error)
 // oauth2Config fixes the style of client authentication: client_secret_basic
 // for a confidential client, client_id in the form for a public one. (Pleo's
 // documentation: client configuration.)
-func (c *Client) oauth2Config() *oauth2.Config {
+func (c *Client) oauth2Config(secret string) *oauth2.Config {
 	style := oauth2.AuthStyleInHeader
-	if c.cfg.ClientSecret == "" {
+	if secret == "" {
 		style = oauth2.AuthStyleInParams
 	}
 	return &oauth2.Config{
 		ClientID:     c.cfg.ClientID,
-		ClientSecret: c.cfg.ClientSecret,
+		ClientSecret: secret,
 		RedirectURL:  c.cfg.RedirectURI,
 		Scopes:       c.cfg.Scopes,
 		Endpoint: oauth2.Endpoint{
@@ -88,7 +89,7 @@ func (c *Client) AuthorisationURL(state, verifier, subject string) string {
 	if subject != "" {
 		options = append(options, oauth2.SetAuthURLParam(subjectParameter, subject))
 	}
-	return c.oauth2Config().AuthCodeURL(state, options...)
+	return c.oauth2Config("").AuthCodeURL(state, options...)
 }
 
 // Refresh dials and sends the refresh token, once; it must leave within
@@ -128,10 +129,26 @@ type Introspection struct {
 
 // Introspect asks Pleo whether a token lives (RFC 7662). It takes 5 seconds at
 // most. Only a 200 with a JSON boolean in "active" is an answer; anything else
-// is an error, which says neither yes nor no.
+// is an error, which says neither yes nor no. Where Pleo refuses the secret, it
+// asks once more with each other one: a question has no effect.
 func (c *Client) Introspect(ctx context.Context, token string, kind TokenKind) (Introspection, error) {
+	ctx, cancel := context.WithTimeout(ctx, introspectionTimeout)
+	defer cancel()
+	tried := map[string]bool{}
+	for {
+		secret := c.secrets.now()
+		tried[secret] = true
+		seen, err := c.introspect(ctx, token, kind, secret)
+		err = c.refusedSecret(secret, err)
+		if !hasOtherSecret(err) || tried[c.secrets.now()] {
+			return seen, err
+		}
+	}
+}
+
+func (c *Client) introspect(ctx context.Context, token string, kind TokenKind, secret string) (Introspection, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {string(kind)}}
-	if c.cfg.ClientSecret == "" {
+	if secret == "" {
 		form.Set("client_id", c.cfg.ClientID)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenURL()+"/introspect", strings.NewReader(form.Encode()))
@@ -140,8 +157,8 @@ func (c *Client) Introspect(ctx context.Context, token string, kind TokenKind) (
 	}
 	req.GetBody = nil
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if c.cfg.ClientSecret != "" {
-		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(c.cfg.ClientSecret))
+	if secret != "" {
+		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(secret))
 	}
 	var body struct {
 		Active  *bool  `json:"active"`

@@ -39,6 +39,13 @@ type Config struct {
 	ClientID string
 	// ClientSecret authenticates a confidential client. Empty: a public client.
 	ClientSecret string
+	// SecondClientSecret is tried once Pleo has refused ClientSecret, and the
+	// other way round: for the time in which the secret is being changed.
+	SecondClientSecret string
+	// ReadSecrets returns the two as they are now. It is called when Pleo has
+	// refused the secret in use, so that a file that was changed is read again.
+	// Default: nil; they do not change.
+	ReadSecrets func() (secret, second string, err error)
 	// Scopes are asked for when a connection is authorised.
 	Scopes []string
 	// RedirectURI is where Pleo sends the browser back, character for
@@ -87,6 +94,9 @@ func (c Config) Validate() error {
 	c = c.WithDefaults()
 	if c.ClientID == "" {
 		return fmt.Errorf("%w: client_id is missing", ErrConfig)
+	}
+	if c.SecondClientSecret != "" && c.ClientSecret == "" {
+		return fmt.Errorf("%w: second_client_secret is given without client_secret", ErrConfig)
 	}
 	for _, server := range []struct{ name, value string }{{"auth_server", c.AuthServer}, {"api_server", c.APIServer}} {
 		if err := checkServer(server.value); err != nil {

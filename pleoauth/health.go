@@ -40,6 +40,10 @@ func (s *Source) Health(ctx context.Context) Health {
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, fmt.Sprintf("grants that the store has not taken yet, or its replicas not confirmed, and that are held until then: %d", h.Unsaved))
 	}
+	if reason := s.unopened.reason(); reason != "" {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, reason)
+	}
 	if s.requireDurable && len(h.Risks) > 0 {
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, "the store may lose grants, and is required not to (require_durable)")

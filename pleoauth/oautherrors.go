@@ -39,8 +39,12 @@ type OAuthError struct {
 	Status int
 	// RetryAfter is what the answer's Retry-After said, or 0.
 	RetryAfter time.Duration
-	// Err is the network's error, or nil.
+	// Err is the network's error, or why a refused secret could not be read
+	// again, or nil.
 	Err error
+
+	// otherSecret is set where the secret was refused and another is known.
+	otherSecret bool
 }
 
 // Error tells the outcome, the status and the code.

@@ -35,8 +35,10 @@ type refreshed struct {
 	// for401At is when a refusal was last the reason for a refresh, or zero.
 	for401At time.Time
 	after    RefreshAfter
-	next     Grant
-	err      error
+	// first is set on the first one of its attempt.
+	first bool
+	next  Grant
+	err   error
 }
 
 // refusedAt is when a refusal was last the reason for a refresh of a connection: now,
@@ -79,6 +81,8 @@ func (s *Source) answered(c *connection, r refreshed) error {
 		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, &b))
 		log.Warn("refresh failed", "result", "not_sent", "error", r.err)
 		return &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: b.wait, Err: r.err}
+	case r.first && hasOtherSecret(r.err):
+		return s.withOtherSecret(c, r, log)
 	case errors.Is(r.err, ErrRateLimited), errors.Is(r.err, ErrMisconfigured):
 		return s.postponed(c, r, log)
 	}

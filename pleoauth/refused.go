@@ -154,9 +154,10 @@ func (s *Source) judge(c *connection, v *view) (verdict, error) {
 	switch {
 	case err != nil:
 		wait := s.backOffAfter(0)
+		kind, _ := unanswered(err)
 		log.Warn("a refused token could not be introspected", "error", err)
 		return verdict{version: v.version, until: time.Now().Add(wait), err: &TokenError{
-			Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: wait, Err: err,
+			Kind: kind, Connection: c.name, RetryAfter: wait, Err: err,
 		}}, nil
 	case seen.Active:
 		return verdict{version: v.version, alive: true, until: time.Now().Add(aliveFor)}, nil

@@ -17,6 +17,24 @@ import (
 // those given, or it was changed, cut short, or sealed for something else.
 var ErrSealed = errors.New("sealed data cannot be opened")
 
+// SealedError says why sealed data cannot be opened. It wraps [ErrSealed].
+type SealedError struct {
+	// KeyID names the key that the data says it is sealed with; empty where it
+	// is too short to say so.
+	KeyID string
+	// Missing is set where no key with that id is given. Otherwise the data was
+	// changed, cut short, or sealed for something else.
+	Missing bool
+
+	text string
+}
+
+// Error says what is wrong, and names the key.
+func (e *SealedError) Error() string { return ErrSealed.Error() + ": " + e.text }
+
+// Unwrap makes [errors.Is] find [ErrSealed].
+func (e *SealedError) Unwrap() error { return ErrSealed }
+
 const (
 	sealFormat = 1
 	keyIDSize  = 4
@@ -94,7 +112,7 @@ func (r *Keyring) seal(plain []byte, purpose string) []byte {
 // open decrypts what seal made for the same purpose. Errors wrap [ErrSealed].
 func (r *Keyring) open(sealed []byte, purpose string) ([]byte, error) {
 	if len(sealed) < sealHeader+chacha20poly1305.Overhead || sealed[0] != sealFormat {
-		return nil, fmt.Errorf("%w: it is cut short or of another format", ErrSealed)
+		return nil, &SealedError{KeyID: sealedWith(sealed), text: "it is cut short or of another format"}
 	}
 	for _, k := range r.keys {
 		if string(k.id[:]) != string(sealed[1:1+keyIDSize]) {
@@ -102,12 +120,15 @@ func (r *Keyring) open(sealed []byte, purpose string) ([]byte, error) {
 		}
 		plain, err := k.aead.Open(nil, sealed[1+keyIDSize:sealHeader], sealed[sealHeader:], associated(sealed, purpose))
 		if err != nil {
-			return nil, fmt.Errorf("%w: it was changed, or sealed for something else (key id %s)", ErrSealed, hex.EncodeToString(k.id[:]))
+			return nil, &SealedError{KeyID: sealedWith(sealed), text: "it was changed, or sealed for something else (key id " + sealedWith(sealed) + ")"}
 		}
 		return plain, nil
 	}
-	return nil, fmt.Errorf("%w: no encryption_key with id %s is configured", ErrSealed, hex.EncodeToString(sealed[1:1+keyIDSize]))
+	return nil, &SealedError{KeyID: sealedWith(sealed), Missing: true, text: "no encryption_key with id " + sealedWith(sealed) + " is configured"}
 }
+
+// firstID returns the id of the key that seals, in hex.
+func (r *Keyring) firstID() string { return hex.EncodeToString(r.keys[0].id[:]) }
 
 // sealedWith returns the id of the key that sealed data names, in hex.
 func sealedWith(sealed []byte) string {

@@ -26,6 +26,7 @@ func (s *Source) sealGrant(name string, g Grant) []byte {
 // openGrant opens a record's grant. Errors wrap [ErrSealed].
 func (s *Source) openGrant(name string, sealed []byte) (Grant, error) {
 	plain, err := s.keyring().open(sealed, s.purpose(name))
+	s.unopened.note(name, err)
 	if err != nil {
 		return Grant{}, err
 	}

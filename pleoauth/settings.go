@@ -29,6 +29,8 @@ func (s *Source) Reconfigure(cfg Config, keys *Keyring) error {
 	if client.cfg.AuthServer != now.AuthServer || client.cfg.ClientID != now.ClientID || keys == nil {
 		return fmt.Errorf("%w: a source goes on with the same auth_server and client_id, and keys", ErrConfig)
 	}
+	client.secrets.prefer(s.oauth().secrets.now())
 	s.settings.Store(&settings{client: client, timing: client.cfg.timing(), keys: keys})
+	s.unopened.forget()
 	return nil
 }

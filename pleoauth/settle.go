@@ -51,9 +51,10 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 	active, err := a.refreshTokenLives(snap, g)
 	a.settled(snap, active, err, asked, over)
 	if err != nil {
-		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonRefreshUnsettled}
+		kind, reason := unanswered(err)
+		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reason}
 		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
-		return a.failed(ErrRefreshUnsettled, b.wait, err)
+		return a.failed(kind, b.wait, err)
 	}
 	if !active {
 		return a.lost(snap, m)

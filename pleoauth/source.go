@@ -28,6 +28,7 @@ type Source struct {
 
 	observer atomic.Pointer[Observer]
 	oldest   oldestLeft // what sweeps could not renew
+	unopened unopened
 
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost

@@ -9,12 +9,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
 // spill keeps pairs that the store has not taken on the local disk, sealed, so
 // that they outlive the process. The zero value keeps nothing.
-type spill struct{ dir string }
+type spill struct {
+	dir string
+	// rekey keeps a pair that is removed from coming back sealed anew.
+	rekey sync.RWMutex
+}
 
 // spilled is a file's content, before it is sealed.
 type spilled struct {
@@ -32,7 +37,7 @@ type spilled struct {
 const spillSuffix = ".pair"
 
 // path is the same for a pair wherever and whenever it is spilled.
-func (d spill) path(name string, p *pair) string {
+func (d *spill) path(name string, p *pair) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", name, p.lineage, p.generation, p.version))
 	return filepath.Join(d.dir, hex.EncodeToString(sum[:16])+spillSuffix)
 }
@@ -42,10 +47,12 @@ func (s *Source) spillPurpose() string {
 }
 
 // write puts the pair on the disk before it returns.
-func (d spill) write(s *Source, name string, p *pair) error {
+func (d *spill) write(s *Source, name string, p *pair) error {
 	if d.dir == "" {
 		return errors.New("no directory is configured")
 	}
+	d.rekey.RLock()
+	defer d.rekey.RUnlock()
 	plain, err := json.Marshal(spilled{
 		Connection: name,
 		Grant:      sealedGrant{p.grant.AccessToken, p.grant.RefreshToken, p.grant.Scope, p.grant.NoRefreshToken},
@@ -58,13 +65,17 @@ func (d spill) write(s *Source, name string, p *pair) error {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
-	path := d.path(name, p)
+	return d.put(d.path(name, p), s.keyring().seal(plain, s.spillPurpose()))
+}
+
+// put makes a file with the content, or replaces it, in one step.
+func (d *spill) put(path string, content []byte) error {
 	f, err := os.CreateTemp(d.dir, "new-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // it is gone by then if all went well
-	_, err = f.Write(s.keyring().seal(plain, s.spillPurpose()))
+	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -83,8 +94,10 @@ func syncDir(dir string) error {
 }
 
 // remove takes a pair off the disk once it is stored or superseded.
-func (d spill) remove(name string, p *pair) {
+func (d *spill) remove(name string, p *pair) {
 	if d.dir != "" {
+		d.rekey.RLock()
+		defer d.rekey.RUnlock()
 		_ = os.Remove(d.path(name, p))
 	}
 }

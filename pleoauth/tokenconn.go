@@ -118,10 +118,11 @@ func (tc *TokenConn) send(deadline time.Time, spent string, request func(context
 	go cancelAfterTicks(cancel, readTicks, stopTicks)
 
 	once := &onceTransport{conn: tc.http}
+	secret := tc.client.secrets.now()
 	request(context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
 		Transport:     once,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}), tc.client.oauth2Config())
+	}), tc.client.oauth2Config(secret))
 
 	if once.err != nil {
 		kind := ErrAmbiguous
@@ -130,7 +131,8 @@ func (tc *TokenConn) send(deadline time.Time, spent string, request func(context
 		}
 		return Grant{}, &OAuthError{Kind: kind, Err: unquoted(withoutURL(once.err))}
 	}
-	return once.answer.grant(spent)
+	g, err := once.answer.grant(spent)
+	return g, tc.client.refusedSecret(secret, err)
 }
 
 // onceTransport sends one request and keeps the whole answer.

@@ -47,7 +47,8 @@ func TestFaultRedisLostInMidRefreshLosesNoGrant(t *testing.T) {
 }
 
 func onSentinel(s *redistest.Sentinel) string {
-	return fmt.Sprintf("redis {\n\taddress %s\n\tmaster_name %s\n}", strings.Join(s.Addrs(), " "), redistest.MasterName)
+	return fmt.Sprintf("redis {\n\taddress %s\n\tmaster_name %s\n\tusername %[3]s\n\tpassword %[4]s\n\tsentinel_username %[3]s\n\tsentinel_password %[4]s\n}",
+		strings.Join(s.Addrs(), " "), redistest.MasterName, redistest.User, redistest.Password)
 }
 
 func TestFaultAStoreThatFailsOverInMidRefreshLosesNoGrant(t *testing.T) {
@@ -97,7 +98,7 @@ func (e *pleo) awaitRefreshes(t *testing.T, n int) {
 }
 
 func onCluster(c *redistest.Cluster) string {
-	return fmt.Sprintf("redis {\n\taddress %s\n\tcluster\n}", strings.Join(c.Addrs(), " "))
+	return fmt.Sprintf("redis {\n\taddress %s\n\tcluster\n\tusername %s\n\tpassword %s\n}", strings.Join(c.Addrs(), " "), redistest.User, redistest.Password)
 }
 
 // ofDefault matches the record of the connection that is in use.

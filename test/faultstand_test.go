@@ -43,7 +43,7 @@ func startStand(t *testing.T) *stand {
 	c := onRedis(s.r)
 	c.options = faultTimes
 	s.second = startProxy(t, s.e, c)
-	c.store = "redis redis://" + s.toRedis.addr() + "/0"
+	c.store = "redis " + s.r.URLAt(redistest.User, s.toRedis.addr())
 	s.first = startProxy(t, s.e, c)
 	return s
 }

@@ -21,16 +21,16 @@ func replicaName(n int) string { return fmt.Sprint("replica-", n) }
 
 // withReplicaUsers makes a Redis know the users of n replicas.
 func withReplicaUsers(n int) redistest.Option {
-	lines := make([]string, n)
-	for i := range lines {
-		lines[i] = "user " + replicaName(i) + " on >secret ~* &* +@all"
+	names := make([]string, n)
+	for i := range names {
+		names[i] = replicaName(i)
 	}
-	return redistest.WithConfig(lines...)
+	return redistest.WithUsers(names...)
 }
 
 // namedReplica is the configuration of a replica that can be told from others.
 func namedReplica(r *redistest.Server, n int) config {
-	c := config{store: fmt.Sprintf("redis redis://%s:secret@%s/0", replicaName(n), r.Addr())}
+	c := config{store: "redis " + r.URLFor(replicaName(n))}
 	c.proxy, c.quiet = "header_up User-Agent "+replicaName(n), true
 	return c
 }

@@ -75,7 +75,7 @@ func playAbsence(t *testing.T, life time.Duration, a absence) (all, failed []mad
 	replicas := startReplicas(t, e, r, 2, func(c *config) {
 		c.options = "refresh_timeout 1s" // a mark lives for six
 		if a.how == "cut" {
-			c.store = "redis redis://" + way.address + "/0"
+			c.store = "redis " + r.URLAt(redistest.User, way.address)
 		}
 	})
 	begin, end := outages["killed"].begin, outages["killed"].end

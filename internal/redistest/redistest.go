@@ -50,6 +50,8 @@ type Server struct {
 	dir      string
 	config   []string
 	sentinel bool
+	users    []string
+	rules    []string
 	port     int
 	tls      bool
 	tlsPort  int
@@ -65,7 +67,10 @@ func Start(t testing.TB, options ...Option) *Server {
 	if err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
-	t.Cleanup(s.Kill)
+	t.Cleanup(func() {
+		s.requireNothingRefused(t)
+		s.Kill()
+	})
 	return s
 }
 
@@ -124,8 +129,16 @@ func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 // Port returns the server's port.
 func (s *Server) Port() int { return s.port }
 
-// URL returns the URL of the server's database 0.
-func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
+// URL returns the URL of the server's database 0, for [User].
+func (s *Server) URL() string { return s.URLFor(User) }
+
+// URLFor is URL for another user of [WithUsers].
+func (s *Server) URLFor(user string) string { return s.URLAt(user, s.Addr()) }
+
+// URLAt is URLFor a server that is reached at another address, a proxy's.
+func (*Server) URLAt(user, address string) string {
+	return fmt.Sprintf("redis://%s:%s@%s/0", user, Password, address)
+}
 
 // Dir returns the directory that the server works in.
 func (s *Server) Dir() string { return s.dir }
@@ -142,7 +155,7 @@ func (s *Server) start() error {
 		if s.tls {
 			lines = append(lines, fmt.Sprintf("tls-port %d", s.tlsPort))
 		}
-		lines = append(lines, s.config...)
+		lines = append(append(lines, s.userLines()...), s.config...)
 		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return err
 		}

@@ -148,3 +148,8 @@ func (s *Server) peerPort() int {
 
 // TLSAddr returns the host and port of a server that was started [WithTLS].
 func (s *Server) TLSAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.tlsPort) }
+
+// TLSURL is URL over TLS.
+func (s *Server) TLSURL() string {
+	return fmt.Sprintf("rediss://%s:%s@%s/0", User, Password, s.TLSAddr())
+}

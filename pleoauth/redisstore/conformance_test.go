@@ -31,6 +31,8 @@ func options(t testing.TB, url string) redisstore.Options {
 	return o
 }
 
+// All stores under test log in as a user with the least rights: what it cannot do
+// fails, and what works with it works with more.
 func TestSingleServerConforms(t *testing.T) {
 	server := redistest.Start(t)
 	storetest.Run(t, opener(options(t, server.URL())), storetest.Features{SharedNotices: true})

@@ -24,7 +24,7 @@ package redisstore
 const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +
 	" +ping +info +time +eval +evalsha" + // every exchange
 	" +hgetall +hget +hset +exists +del +zadd +zrem +zrangebylex +zrangebyscore +wait" + // records, index, names
-	" +msetnx +pexpire +getrange +mget +get" + // locks
+	" +msetnx +mset +pexpire +getrange +mget +get" + // locks
 	" +set +getdel" + // flows
 	" +publish +subscribe +unsubscribe" // notices
 

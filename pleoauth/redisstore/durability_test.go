@@ -19,10 +19,9 @@ func risks(t *testing.T, store *redisstore.Store) []pleoauth.DurabilityRisk {
 }
 
 func TestServerThatMayLoseGrantsIsTold(t *testing.T) {
-	server := redistest.Start(t, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	server := redistest.Start(t)
 	client := server.Client(t)
-	o := options(t, server.URL())
-	least := options(t, "redis://pleo:s3cr3t@"+server.Addr())
+	o, least := options(t, "redis://"+server.Addr()), options(t, server.URL())
 	for name, c := range map[string]struct {
 		config []string
 		user   redisstore.Options
@@ -80,8 +79,8 @@ func TestServerThatMayLoseGrantsIsTold(t *testing.T) {
 }
 
 func TestServerThatRefusesConfigIsAskedOnce(t *testing.T) {
-	server := redistest.Start(t, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
-	store := open(t, options(t, "redis://pleo:s3cr3t@"+server.Addr()))
+	server := redistest.Start(t)
+	store := open(t, options(t, server.URL()))
 	for range 3 {
 		require.Len(t, risks(t, store), 1)
 	}
@@ -107,12 +106,9 @@ func TestFewerReplicasThanHaveToConfirmAreARisk(t *testing.T) {
 }
 
 func TestEveryMasterOfAClusterIsChecked(t *testing.T) {
-	c := redistest.StartCluster(t, 3, redistest.WithAppendOnly(), redistest.WithConfig(
-		"user pleo on >s3cr3t "+redisstore.LeastACL+" "+redisstore.LeastClusterACL))
+	c := redistest.StartCluster(t, 3, redistest.WithAppendOnly())
 	require.NoError(t, c.Nodes[2].Client(t).ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
-	o := clusterOptions(c)
-	o.Username, o.Password = "pleo", "s3cr3t"
-	store := open(t, o)
+	store := open(t, clusterOptions(c))
 	found := risks(t, store)
 	require.Len(t, found, 1)
 	require.Equal(t, pleoauth.RiskEviction, found[0].Code)

@@ -67,7 +67,7 @@ func TestIndexFollowsTheRecord(t *testing.T) {
 }
 
 func TestKeyPrefixBeginsEveryKey(t *testing.T) {
-	server := redistest.Start(t)
+	server := redistest.Start(t, redistest.WithRules("~other/*", "&other/*"))
 	o := options(t, server.URL())
 	o.KeyPrefix = "other/"
 	put(t, open(t, o), "acme", connected)

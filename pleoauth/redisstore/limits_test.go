@@ -30,7 +30,7 @@ var topologies = map[string]func(t *testing.T) topology{
 	"TLS": func(t *testing.T) topology {
 		ca := redistest.NewCA(t)
 		server := redistest.Start(t, redistest.WithTLS(t, ca, false, "127.0.0.1"))
-		o := options(t, "rediss://"+server.TLSAddr())
+		o := options(t, server.TLSURL())
 		o.TLS.RootCAs = ca.Pool()
 		return topology{o, []*redistest.Server{server}}
 	},

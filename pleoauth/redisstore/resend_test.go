@@ -96,7 +96,7 @@ func calls(t *testing.T, server *redistest.Server, command string) string {
 func TestCommandWhoseAnswerWasLostIsNotSentAgain(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := startDeafProxy(t, server.Addr())
-	store := open(t, options(t, "redis://"+proxy.addr))
+	store := open(t, options(t, server.URLAt(redistest.User, proxy.addr)))
 	old := put(t, store, "acme", connected)
 	require.NoError(t, server.Client(t).ConfigResetStat(t.Context()).Err())
 	proxy.deaf.Store(true)

@@ -1,4 +1,4 @@
-package redisstore
+package redisstore_test
 
 import (
 	"bytes"
@@ -10,30 +10,25 @@ import (
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
 )
 
 func TestSwapDeliveredTwiceIsMadeOnceAndAnsweredTwice(t *testing.T) {
 	server := redistest.Start(t)
-	o, err := ParseURL(server.URL())
-	require.NoError(t, err)
-	s, err := New(o, pleoauth.Identity{})
-	require.NoError(t, err)
-	defer s.Close()
+	s := open(t, options(t, server.URL()))
 	old, err := s.Read(t.Context(), "acme")
 	require.NoError(t, err)
-	args, err := s.swapArgs("acme", old, pleoauth.Record{State: pleoauth.StateConnected},
-		pleoauth.SwapOptions{Notice: pleoauth.Notice{Kind: pleoauth.NoticeChanged}})
-	require.NoError(t, err)
-	subscriber := server.Client(t).Subscribe(t.Context(), s.keys.notice("acme"))
+	subscriber := server.Client(t).Subscribe(t.Context(), s.NoticeChannel("acme"))
 	defer subscriber.Close()
 	_, err = subscriber.Receive(t.Context())
 	require.NoError(t, err)
-	for range 2 {
-		answer, err := swapScript.Run(t.Context(), s.client, s.keys.swap("acme"), args...).Slice()
-		require.NoError(t, err)
+	answers, err := s.SwapTwice(t.Context(), "acme", old, pleoauth.Record{State: pleoauth.StateConnected},
+		pleoauth.SwapOptions{Notice: pleoauth.Notice{Kind: pleoauth.NoticeChanged}})
+	require.NoError(t, err)
+	for _, answer := range answers {
 		require.Equal(t, "OK", answer[0])
 	}
-	require.NoError(t, server.Client(t).Publish(t.Context(), s.keys.notice("acme"), "end").Err())
+	require.NoError(t, server.Client(t).Publish(t.Context(), s.NoticeChannel("acme"), "end").Err())
 	first, err := subscriber.ReceiveMessage(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, first.Payload, "changed")
@@ -44,13 +39,13 @@ func TestSwapDeliveredTwiceIsMadeOnceAndAnsweredTwice(t *testing.T) {
 
 func TestDriversMessagesGoWhereTheyAreSent(t *testing.T) {
 	var log bytes.Buffer
-	SetDriverLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	defer SetDriverLog(nil)
+	redisstore.SetDriverLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	defer redisstore.SetDriverLog(nil)
 	// go-redis says of itself that it passes over a strategy it does not know.
 	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ClientSideCacheStrategy: 99})
 	require.NoError(t, c.Close())
 	require.Contains(t, log.String(), "go-redis: ")
-	SetDriverLog(nil)
+	redisstore.SetDriverLog(nil)
 	length := log.Len()
 	require.NoError(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ClientSideCacheStrategy: 99}).Close())
 	require.Equal(t, length, log.Len())

@@ -8,18 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
-	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/storetest"
 )
 
 func TestTLSServerConforms(t *testing.T) {
 	ca := redistest.NewCA(t)
-	server := redistest.Start(t, redistest.WithTLS(t, ca, true, "127.0.0.1"),
-		redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
-	o := options(t, "rediss://pleo:s3cr3t@"+server.TLSAddr())
+	server := redistest.Start(t, redistest.WithTLS(t, ca, true, "127.0.0.1"))
+	o := options(t, server.TLSURL())
 	o.TLS.RootCAs, o.TLS.Certificates = ca.Pool(), []tls.Certificate{ca.Pair(t)}
 	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
-	require.Empty(t, server.Client(t).Do(t.Context(), "acl", "log").Val(), "the server refused something")
 }
 
 func TestTLSIsVerifiedOnBothSides(t *testing.T) {
@@ -45,7 +42,7 @@ func TestTLSIsVerifiedOnBothSides(t *testing.T) {
 		"a client's certificate of another CA": {clients, ca.Pool(), "", foreign, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := options(t, "rediss://"+c.server.TLSAddr())
+			o := options(t, c.server.TLSURL())
 			o.TLS.RootCAs, o.TLS.ServerName, o.TLS.Certificates = c.roots, c.serverName, c.certificates
 			store := open(t, o)
 			err := store.Ping(t.Context())
@@ -63,11 +60,8 @@ func TestTLSIsVerifiedOnBothSides(t *testing.T) {
 func TestSentinelOverTLSConforms(t *testing.T) {
 	ca := redistest.NewCA(t)
 	overTLS := redistest.WithTLS(t, ca, true, "127.0.0.1")
-	s := redistest.StartSentinelWith(t,
-		[]redistest.Option{overTLS, redistest.WithConfig("user watcher on >w4tch " + redisstore.LeastSentinelACL)},
-		overTLS, redistest.WithConfig("user pleo on >s3cr3t "+redisstore.LeastACL))
+	s := redistest.StartSentinelWith(t, []redistest.Option{overTLS}, overTLS)
 	o := sentinelOptions(s)
-	o.Username, o.Password, o.SentinelUsername, o.SentinelPassword = "pleo", "s3cr3t", "watcher", "w4tch"
 	o.Addresses = nil
 	for _, sentinel := range s.Sentinels {
 		o.Addresses = append(o.Addresses, sentinel.TLSAddr())
@@ -81,10 +75,9 @@ func TestSentinelOverTLSConforms(t *testing.T) {
 
 func TestClusterOverTLSConforms(t *testing.T) {
 	ca := redistest.NewCA(t)
-	c := redistest.StartCluster(t, 3, redistest.WithTLS(t, ca, true, "127.0.0.1"), redistest.WithConfig(
-		"user pleo on >s3cr3t "+redisstore.LeastACL+" "+redisstore.LeastClusterACL))
+	c := redistest.StartCluster(t, 3, redistest.WithTLS(t, ca, true, "127.0.0.1"))
 	o := clusterOptions(c)
-	o.Username, o.Password, o.Addresses = "pleo", "s3cr3t", []string{c.Nodes[0].TLSAddr()}
+	o.Addresses = []string{c.Nodes[0].TLSAddr()}
 	o.TLS = &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{ca.Pair(t)}}
 	storetest.Run(t, opener(o), storetest.Features{SharedNotices: true})
 

@@ -1,0 +1,35 @@
+package docs_test
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
+)
+
+func TestTheReportOfRekeyIsDocumented(t *testing.T) {
+	text := read(t, "keys.md")
+	for _, field := range fields(reflect.TypeFor[pleoauth.RekeyReport]()) {
+		require.Contains(t, text, "`"+field+"`")
+	}
+	require.Contains(t, read(t, "../caddymodule/commandrekey.go"), "exitLeft = 7")
+	require.Contains(t, text, "\n| 7 | something is left")
+}
+
+// The user that operators are told to make is the one that every store under
+// test logs in as: a server that has the line takes the very commands.
+func TestTheDocumentedRedisUserIsTheOneThatTheTestsUse(t *testing.T) {
+	line := strings.TrimSpace(commented(t, "acl: user"))
+	require.Equal(t, "user pleo on >PASSWORD "+redisstore.LeastACL, line)
+	server := redistest.Start(t)
+	conf, err := os.ReadFile(server.Dir() + "/redis.conf")
+	require.NoError(t, err)
+	require.Contains(t, string(conf), "\n"+strings.Replace(line, "PASSWORD", redistest.Password, 1)+"\n")
+	require.Contains(t, server.URL(), redistest.User+":"+redistest.Password+"@")
+}
