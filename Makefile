@@ -40,6 +40,9 @@ needs: ## install what the tests need beyond Go
 	@scripts/need curl curl
 	@scripts/need python3 python3
 	@scripts/need node nodejs
+	@scripts/need jq jq
+	@scripts/need ip iproute2
+	@scripts/need unshare util-linux
 
 FUZZTIME ?= 1m
 .PHONY: fuzz
