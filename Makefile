@@ -32,7 +32,7 @@ vet: ## go vet, and a check that gofmt has nothing to do
 .PHONY: lint
 lint: ## golangci-lint and shellcheck, where they are installed
 	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "lint: golangci-lint is not installed; left out"; fi
-	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run; else echo "lint: shellcheck is not installed; left out"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run examples/*/*.sh; else echo "lint: shellcheck is not installed; left out"; fi
 
 .PHONY: needs
 needs: ## install what the tests need beyond Go

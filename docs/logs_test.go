@@ -116,7 +116,7 @@ func (s *source) carried(within *ast.FuncDecl, logger ast.Expr) []string {
 			}
 			return found
 		}
-		return append(keys(logger.Args), s.carried(within, logger.Fun.(*ast.SelectorExpr).X)...) //nolint:forcetypeassert // With is a method
+		return append(keys(logger.Args), s.carried(within, logger.Fun.(*ast.SelectorExpr).X)...)
 	case *ast.Ident:
 		if at := parameter(within, logger.Name); at >= 0 {
 			var found []string

@@ -83,7 +83,7 @@ func inNamespaces(t *testing.T) {
 		require.Zero(t, code, out)
 	}
 	file := filepath.Join(t.TempDir(), "hosts")
-	require.NoError(t, os.WriteFile(file, []byte(hosts), 0o644)) //nolint:gosec // a hosts file is read by all
+	require.NoError(t, os.WriteFile(file, []byte(hosts), 0o644))
 	require.NoError(t, syscall.Mount(file, "/etc/hosts", "", syscall.MS_BIND, ""))
 
 	e := startPleo(t, pleotest.WithURLs("https://auth.pleo.io", "https://external.pleo.io"))
