@@ -32,7 +32,7 @@ vet: ## go vet, and a check that gofmt has nothing to do
 .PHONY: lint
 lint: ## golangci-lint and shellcheck, where they are installed
 	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "lint: golangci-lint is not installed; left out"; fi
-	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run; else echo "lint: shellcheck is not installed; left out"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run examples/*/*.sh; else echo "lint: shellcheck is not installed; left out"; fi
 
 .PHONY: needs
 needs: ## install what the tests need beyond Go
@@ -40,6 +40,9 @@ needs: ## install what the tests need beyond Go
 	@scripts/need curl curl
 	@scripts/need python3 python3
 	@scripts/need node nodejs
+	@scripts/need jq jq
+	@scripts/need ip iproute2
+	@scripts/need unshare util-linux
 
 FUZZTIME ?= 1m
 .PHONY: fuzz

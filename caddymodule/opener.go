@@ -87,7 +87,10 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	options := []pleoauth.Option{pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()), pleoauth.WithObserver(metrics.observer())}
+	options := []pleoauth.Option{
+		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()),
+		pleoauth.WithObserver(metrics.observer()), pleoauth.WithTracer(spans()),
+	}
 	if requiresDurability(o.store) {
 		options = append(options, pleoauth.WithRequireDurable())
 	}

@@ -61,13 +61,17 @@ func (t *Transport) call(req *http.Request, body *replay, connection string, tok
 	}
 	var refused []string
 	for {
+		repeat := startRepeat(req.Context(), connection, len(refused))
 		res, err := t.send(req, body, token.Authorization())
+		repeat.answered(res, err)
 		if err != nil || res.StatusCode != http.StatusUnauthorized {
 			metrics.calls.sent(req, len(refused) > 0, err)
 			return res, err
 		}
 		refused = append(refused, token.Version())
-		token, err = tokens.Refused(req.Context(), connection, token)
+		ctx, asking := startSpan(req.Context(), "pleo.refused", connection)
+		token, err = tokens.Refused(ctx, connection, token)
+		asking.end(err)
 		if errors.Is(err, pleoauth.ErrTokenAlive) {
 			metrics.calls.refused.Inc()
 			return res, nil // it is about the call

@@ -184,6 +184,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
 	}
 	a.c.sends(own)
+	a.f.sent = true
 	a.f.at(ErrRefreshUnsettled)
 	a.f.expect(before.Add(m.Life))
 	a.f.waited.Store(&before)

@@ -95,7 +95,7 @@ func (s *Source) Disconnect(ctx context.Context, name string) error {
 	if err != nil {
 		return s.storeError(name, err)
 	}
-	s.logger().Info("connection disconnected", "connection", name)
+	s.logger().Info("connection disconnected", "connection", name, "generation", after.Generation)
 	if c := s.conns.get(name); c != nil {
 		_, err = s.adopt(c, after, subscription)
 	}
@@ -110,7 +110,7 @@ func (s *Source) Refresh(ctx context.Context, name string) error {
 		return err
 	}
 	c := s.connection(name)
-	if err := s.awaitFlight(ctx, c, s.fly(c, token.version, false)); err != nil {
+	if err := s.awaitFlight(ctx, c, s.flyFor(ctx, c, token.version, false)); err != nil {
 		return err
 	}
 	_, err = s.Token(ctx, name) // what the refresh came to may be the grant's end

@@ -92,12 +92,13 @@ func (s *Source) checkDurability() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), durabilityBound)
 	defer cancel()
 	risks, err := s.CheckDurability(ctx)
-	log := s.logger().Warn
-	if s.requireDurable {
-		log = s.logger().Error
-	}
 	for _, risk := range risks {
-		log("the store may lose grants: "+risk.Text, "risk", risk.Code, "server", risk.Server)
+		log := s.logger().With("risk", risk.Code, "server", risk.Server)
+		if s.requireDurable {
+			log.Error("the store may lose grants: " + risk.Text)
+		} else {
+			log.Warn("the store may lose grants: " + risk.Text)
+		}
 	}
 	if err != nil {
 		s.logger().Debug("the store could not be asked whether it keeps what it is given", "error", err)

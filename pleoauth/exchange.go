@@ -47,8 +47,9 @@ func (s *Source) exchange(f flow, code string) (string, error) {
 
 func storeFailed(err error) error { return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) }
 
-func (s *Source) lockUntil(c *connection, limit time.Time) (*heldLock, error) {
-	defer s.lockWaited(c, time.Now())
+func (s *Source) lockUntil(c *connection, limit time.Time) (held *heldLock, err error) {
+	began := time.Now()
+	defer func() { s.lockWaited(c, began, lockResult(held, err)) }()
 	for k := 0; time.Now().Before(limit) && !s.closing(); k++ {
 		ctx, cancel := s.command()
 		lock, err := s.store.Lock(ctx, c.name, s.times().lock)

@@ -25,6 +25,7 @@ type flight struct {
 	until atomic.Pointer[time.Time]
 	done  chan struct{}
 	err   error // set when done is closed
+	sent  bool  // the flight's own: its token has left, or may have
 }
 
 func (f *flight) at(kind error) { f.stage.Store(&kind) }
@@ -41,9 +42,15 @@ func (f *flight) givenUp(connection string) error {
 	return &TokenError{Kind: *f.stage.Load(), Connection: connection, RetryAfter: wait, Err: errStillWaiting}
 }
 
-// fly returns the connection's flight, started if there is none. A flight that
-// failed a moment ago is returned again, instead of one more.
+// fly is flyFor where no call is behind it.
 func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
+	return s.flyFor(context.Background(), c, goal, for401)
+}
+
+// flyFor returns the connection's flight, started if there is none. A flight that
+// failed a moment ago is returned again, instead of one more. The context is the
+// call's that asks for it, for the tracer alone: its end ends no flight.
+func (s *Source) flyFor(ctx context.Context, c *connection, goal string, for401 bool) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flight != nil {
@@ -60,7 +67,7 @@ func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 	}
 	c.flight = f
 	c.flying.Store(true)
-	if !s.goWork(func() { s.runFlight(c, f) }) {
+	if !s.goWork(func() { s.runFlight(ctx, c, f) }) {
 		c.flight = nil
 		c.flying.Store(false)
 		f.err = &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errClosing}
@@ -69,8 +76,8 @@ func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 	return f
 }
 
-func (s *Source) runFlight(c *connection, f *flight) {
-	err := s.attempt(c, f)
+func (s *Source) runFlight(ctx context.Context, c *connection, f *flight) {
+	err := s.tracedAttempt(ctx, c, f)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flight = nil

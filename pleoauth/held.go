@@ -60,7 +60,7 @@ func (s *Source) unsavedPair(c *connection, h *heldPair) {
 	log := s.heldLog(c, h)
 	log.Error("the grant is not safe in the store: it is held, and saved until it is", "result", "held")
 	if err := s.spill.write(s, c.name, h.pair); err != nil {
-		log.Error("the held grant could not be written to disk: it lives in memory alone", "error", err)
+		log.Error("the held grant could not be written to disk: it lives in memory alone", "result", "held", "error", err)
 	}
 	h.counted = true
 	s.unsaved.Add(1)
@@ -109,7 +109,7 @@ func (s *Source) trySave(c *connection, h *heldPair) bool {
 		}
 		return true
 	case h.failures == 0 || h.failures%30 == 0:
-		s.heldLog(c, h).Warn("a grant could not be stored", "error", err)
+		s.heldLog(c, h).Warn("a grant could not be stored", "result", "held", "error", err)
 	}
 	h.failures++
 	h.snap = nil

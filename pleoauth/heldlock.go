@@ -21,7 +21,12 @@ type heldLock struct {
 // the connection has left the flight's version behind.
 func (s *Source) obtainLock(c *connection, f *flight) (*heldLock, error) {
 	started := time.Now()
-	defer s.lockWaited(c, started)
+	lock, err := s.awaitLock(c, f, started)
+	s.lockWaited(c, started, lockResult(lock, err))
+	return lock, err
+}
+
+func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLock, error) {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		news := c.news()
 		if c.left(f.goal) {

@@ -106,7 +106,7 @@ func (s *Source) settleEnded(result SettleResult) {
 
 // lockWaited notes how long it took to get a lock, or to give up. Where that
 // takes long, calls may be waiting for it.
-func (s *Source) lockWaited(c *connection, began time.Time) {
+func (s *Source) lockWaited(c *connection, began time.Time, result string) {
 	waited := time.Since(began)
 	if f := s.observer.Load().LockWaited; f != nil {
 		f(waited)
@@ -118,7 +118,18 @@ func (s *Source) lockWaited(c *connection, began time.Time) {
 	if v := c.view.Load(); v != nil {
 		log = log.With("generation", v.generation)
 	}
-	log.Warn("the connection's lock was long in coming")
+	log.Warn("the connection's lock was long in coming", "result", result)
+}
+
+// lockResult says how a wait for a lock has ended.
+func lockResult(lock *heldLock, err error) string {
+	switch {
+	case err != nil:
+		return "given_up"
+	case lock == nil:
+		return "not_needed" // another replica has done the work
+	}
+	return "obtained"
 }
 
 func (s *Source) gateWaited(began time.Time) {

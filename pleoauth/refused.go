@@ -104,7 +104,7 @@ func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, 
 	if asking == nil {
 		asking = &call{done: make(chan struct{})}
 		c.asking = asking
-		if !s.goWork(func() { s.ask(c, v, asking) }) {
+		if !s.goWork(func() { s.ask(ctx, c, v, asking) }) {
 			c.asking = nil
 			asking.err = errClosing
 			close(asking.done)
@@ -125,16 +125,16 @@ func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, 
 }
 
 // ask reads the record once more, for the refusal may be the work of another
-// replica's refresh, and only then asks Pleo.
-func (s *Source) ask(c *connection, v *view, done *call) {
-	next, err := s.judge(c, v)
+// replica's refresh, and only then asks Pleo. It outlives the call that it is for.
+func (s *Source) ask(ctx context.Context, c *connection, v *view, done *call) {
+	next, err := s.judge(ctx, c, v)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.verdict, c.asking, done.err = next, nil, err
 	close(done.done)
 }
 
-func (s *Source) judge(c *connection, v *view) (verdict, error) {
+func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict, error) {
 	subscription := s.subscription.Load()
 	if snap, err := s.read(c.name); err == nil {
 		if _, err := s.adopt(c, snap, subscription); err != nil {
@@ -144,25 +144,27 @@ func (s *Source) judge(c *connection, v *view) (verdict, error) {
 			return verdict{}, nil
 		}
 		if snap.Marked() != nil {
-			return verdict{version: v.version, flight: s.fly(c, v.version, true)}, nil
+			return verdict{version: v.version, flight: s.flyFor(caller, c, v.version, true)}, nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
 	defer cancel()
+	asked := time.Now()
 	seen, err := s.oauth().Introspect(ctx, v.pair.grant.AccessToken, AccessTokenKind)
-	log := s.logger().With("connection", c.name, "generation", v.generation)
+	log := s.logger().With("connection", c.name, "generation", v.generation, "duration", time.Since(asked))
 	switch {
 	case err != nil:
 		wait := s.backOffAfter(0)
 		kind, _ := unanswered(err)
-		log.Warn("a refused token could not be introspected", "error", err)
+		log.Warn("a refused token could not be introspected", "result", string(RefusalUnknown), "error", err)
 		return verdict{version: v.version, until: time.Now().Add(wait), err: &TokenError{
 			Kind: kind, Connection: c.name, RetryAfter: wait, Err: err,
 		}}, nil
 	case seen.Active:
+		log.Debug("the API refused the token, and Pleo says that it is alive: the refusal is the application's", "result", string(RefusalAlive))
 		return verdict{version: v.version, alive: true, until: time.Now().Add(aliveFor)}, nil
 	}
-	log.Warn("the API refused the token, and Pleo says that it is dead")
+	log.Warn("the API refused the token, and Pleo says that it is dead", "result", string(RefusalDead))
 	s.refuse(c, v.version)
 	return verdict{version: v.version}, nil
 }

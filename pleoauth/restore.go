@@ -33,7 +33,7 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 			return false, errors.Join(errOwnPairUnknown, err)
 		}
 		if !seen.Active {
-			s.logger().Warn("a grant that the store lacks is dead: it is dropped", "connection", c.name, "generation", h.pair.generation)
+			s.heldLog(c, h).Warn("a grant that the store lacks is dead: it is dropped", "result", "dead")
 			if snap.State == "" {
 				return false, s.nobodyHas(c, h.pair, snap, subscription)
 			}
@@ -48,7 +48,7 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		h.unanswered = true
 		return false, err
 	}
-	s.logger().Warn("a grant that the store lacked has been restored", "connection", c.name, "generation", h.pair.generation)
+	s.heldLog(c, h).Warn("a grant that the store lacked has been restored", "result", "restored")
 	return true, s.isStored(c, h, after, subscription, err)
 }
 

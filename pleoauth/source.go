@@ -29,6 +29,7 @@ type Source struct {
 	observer atomic.Pointer[Observer]
 	oldest   oldestLeft // what sweeps could not renew
 	unopened unopened
+	tracer   Tracer
 
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost
@@ -66,6 +67,7 @@ type options struct {
 
 	requireDurable bool
 	observer       Observer
+	tracer         Tracer
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -112,6 +114,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		abandon: make(chan struct{}),
 
 		requireDurable: o.requireDurable,
+		tracer:         o.tracer,
 	}
 	if single, ok := store.(SingleServer); ok {
 		s.runs.single = single.SingleServer()

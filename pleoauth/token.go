@@ -45,13 +45,13 @@ func (s *Source) Token(ctx context.Context, name string) (*Token, error) {
 		c.touch(now)
 		if v := c.view.Load(); v != nil && v.usable(now) && c.gate.Load() == nil {
 			if now.After(v.refreshAt) && !c.flying.Load() && now.UnixNano() >= c.rests.Load() {
-				s.fly(c, v.version, false) // in the background: this call has its token
+				s.flyFor(ctx, c, v.version, false) // in the background: this call has its token
 			}
 			s.hit()
 			return v.token, nil
 		}
 	}
-	return s.slowToken(ctx, name)
+	return s.tracedToken(ctx, name)
 }
 
 func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
@@ -89,7 +89,7 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: name, RetryAfter: wait, Err: errRefusedAgain}
 		}
 		s.missed(MissRefresh)
-		err = s.awaitFlight(ctx, c, s.fly(c, v.version, v.refused))
+		err = s.awaitFlight(ctx, c, s.flyFor(ctx, c, v.version, v.refused))
 		if errors.Is(err, ErrStoreUnavailable) && !waited && s.awaitStore(ctx) {
 			waited = true
 			continue

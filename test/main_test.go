@@ -13,9 +13,16 @@ import (
 // The programs under test, built once for all tests.
 var proxyBinary, demoBinary string
 
+// builtEnv names the proxy's binary to a process that a test starts of itself.
+const builtEnv = "PLEO_TEST_PROXY_BINARY"
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if built := os.Getenv(builtEnv); built != "" { // a part of a test that runs in a process of its own
+		proxyBinary = built
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "pleo-test-bin-")
 	if err != nil {
 		return giveUp(err)
