@@ -222,7 +222,7 @@ var logRow = regexp.MustCompile("(?m)^\\| `([^|]+)` \\| ([a-z, ]+) \\| ([^|]*)\\
 
 func TestTheTablesOfLogLinesAreWhatIsLogged(t *testing.T) {
 	page := read(t, "logs.md")
-	for heading, folder := range map[string]string{"## The library's": "../pleoauth", "## The modules'": "../caddymodule"} {
+	for heading, folder := range map[string]string{"## The library's": "../pleoauth", "## The notices'": "../pleoauth/webhook", "## The modules'": "../caddymodule"} {
 		t.Run(heading, func(t *testing.T) {
 			_, section, ok := strings.Cut(page, heading)
 			require.True(t, ok)
