@@ -30,7 +30,8 @@ type manifest struct {
 	Spec     struct {
 		Template struct {
 			Spec struct {
-				InitContainers, Containers []container
+				InitContainers []container `yaml:"initContainers"`
+				Containers     []container
 			}
 		}
 	}

