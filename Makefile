@@ -16,6 +16,7 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 .PHONY: test
 test: needs vet lint ## everything that has to pass: vet, linter (where installed), all tests with the race detector
 	go test -race -timeout 10m ./...
+	cd deploy/test && go test ./...
 
 .PHONY: faults
 faults: needs ## play the long selection of faults and load on real processes, and put what it measures into the documentation
@@ -32,7 +33,7 @@ vet: ## go vet, and a check that gofmt has nothing to do
 .PHONY: lint
 lint: ## golangci-lint and shellcheck, where they are installed
 	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "lint: golangci-lint is not installed; left out"; fi
-	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run examples/*/*.sh; else echo "lint: shellcheck is not installed; left out"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run examples/*/*.sh deploy/kubernetes/redis/config/start.sh; else echo "lint: shellcheck is not installed; left out"; fi
 
 .PHONY: needs
 needs: ## install what the tests need beyond Go
@@ -43,6 +44,8 @@ needs: ## install what the tests need beyond Go
 	@scripts/need jq jq
 	@scripts/need ip iproute2
 	@scripts/need unshare util-linux
+	@scripts/need kubectl kubernetes-client
+	@scripts/need promtool prometheus
 
 FUZZTIME ?= 1m
 .PHONY: fuzz

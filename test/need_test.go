@@ -6,7 +6,10 @@ import (
 )
 
 // debianPackages say what to install for the commands that tests need.
-var debianPackages = map[string]string{"curl": "curl", "python3": "python3", "node": "nodejs", "jq": "jq", "ip": "iproute2", "unshare": "util-linux"}
+var debianPackages = map[string]string{
+	"curl": "curl", "python3": "python3", "node": "nodejs", "jq": "jq", "ip": "iproute2", "unshare": "util-linux",
+	"kubectl": "kubernetes-client", "redis-cli": "redis-tools", "prometheus": "prometheus", "promtool": "prometheus",
+}
 
 // need returns the path of a command. A test that needs one must not pass
 // without it.

@@ -25,3 +25,17 @@ func guide(s settings, pleo *pleotest.Server) string {
 Ctrl-C stops it. Its state is in %[4]s: delete that to start anew.
 `, s.origin(), s.port, s.life, s.dir, pleo.AuthURL, pleo.APIURL)
 }
+
+// emulatorGuide says what to configure a proxy with.
+func emulatorGuide(s settings, pleo *pleotest.Server) string {
+	return fmt.Sprintf(`pleo-demo: the emulator alone
+
+  PLEO_AUTH_SERVER=%s
+  PLEO_API_SERVER=%s
+  PLEO_CLIENT_ID=%s
+  PLEO_CLIENT_SECRET=%s
+  PLEO_REDIRECT_URI=%s
+
+Access tokens live for %v. Its state is in %s.
+`, s.emulatorURL(1), s.emulatorURL(2), pleo.ClientID, pleo.ClientSecret, s.redirectURI(), s.life, s.dir)
+}

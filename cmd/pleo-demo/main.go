@@ -4,6 +4,9 @@
 //
 // Everything that it keeps is in a folder of its own: stopped and started
 // again, it is still connected.
+//
+// With -emulator it is the emulator alone, for a proxy that runs elsewhere, as
+// in deploy/compose.yaml.
 package main
 
 import (
@@ -34,6 +37,9 @@ type settings struct {
 	dir     string
 	life    time.Duration
 	verbose bool
+
+	emulator         bool
+	listen, redirect string // of the emulator alone
 }
 
 func parse(args []string, out io.Writer) (settings, error) {
@@ -44,6 +50,9 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&s.dir, "dir", "", "where the state is kept (default: pleo-demo in the user's cache directory)")
 	flags.DurationVar(&s.life, "token-life", time.Minute, "how long access tokens live")
 	flags.BoolVar(&s.verbose, "verbose", false, "log at debug level")
+	flags.BoolVar(&s.emulator, "emulator", false, "run the emulator alone, on the two ports after -port")
+	flags.StringVar(&s.listen, "listen", "127.0.0.1", "the address that the emulator alone listens on")
+	flags.StringVar(&s.redirect, "redirect-uri", "http://localhost:8080/pleo/callback", "the redirect URI that the emulator alone has registered")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -75,6 +84,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer pleo.Close()
+	if s.emulator {
+		_, _ = fmt.Fprint(out, emulatorGuide(s, pleo))
+		<-ctx.Done()
+		return nil
+	}
 	stopProxy, err := startProxy(s, pleo)
 	if err != nil {
 		return err
