@@ -40,6 +40,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    refresh_before    <duration>
 //	    refresh_timeout   <duration>
 //	    keep_alive        <duration>
+//	    require_ticket
 //	    allow_subject_change
 //	    return_to_origins <origin...>
 //	}
@@ -101,7 +102,9 @@ func (a *App) unmarshalOption(b optionBlock) error {
 		return b.flag(&a.AllowSubjectChange)
 	case "return_to_origins":
 		return b.many(&a.ReturnToOrigins, func(v string) error { return checkOption("return_to_origins", v, parseOrigin) })
-	case "require_ticket", "notify":
+	case "require_ticket":
+		return b.flag(&a.RequireTicket)
+	case "notify":
 		return b.unsupported()
 	default:
 		return b.Errf("unrecognized subdirective '%s'", b.Val())
