@@ -158,6 +158,7 @@ func TestCommandsThatAskAProxyAreDocumented(t *testing.T) {
 			flags[flag] = flags[flag] || c.Flags().Lookup(flag[2:]) != nil
 		}
 	}
+	require.Subset(t, slices.Collect(maps.Keys(flags)), []string{"--address", "--json", "--state", "--return-to"})
 	for flag, known := range flags {
 		require.True(t, known, flag)
 	}
