@@ -82,8 +82,9 @@ type App struct {
 	// does not expire. Default: 30d.
 	KeepAlive caddy.Duration `json:"keep_alive,omitempty"`
 
-	// Whether only a one-time link starts an authorisation. Not supported by
-	// this version: true is an error. Default: false.
+	// Whether only a one-time link starts an authorisation, as pleo_api, Caddy's
+	// admin endpoint and `pleo authorise-url` make them. Needs authorise_uri.
+	// Default: false.
 	RequireTicket bool `json:"require_ticket,omitempty"`
 
 	// Whether a connection may be authorised again for another company than
@@ -132,9 +133,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := a.config.Validate(); err != nil {
 		return err
-	}
-	if a.RequireTicket {
-		return errors.New("require_ticket is not supported by this version")
 	}
 
 	if a.StoreRaw == nil {

@@ -40,6 +40,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    refresh_before    <duration>
 //	    refresh_timeout   <duration>
 //	    keep_alive        <duration>
+//	    require_ticket
 //	    allow_subject_change
 //	    return_to_origins <origin...>
 //	    notify            [<url>] {
@@ -109,7 +110,7 @@ func (a *App) unmarshalOption(b optionBlock) error {
 	case "notify":
 		return a.unmarshalNotify(b)
 	case "require_ticket":
-		return b.unsupported()
+		return b.flag(&a.RequireTicket)
 	default:
 		return b.Errf("unrecognized subdirective '%s'", b.Val())
 	}

@@ -28,9 +28,10 @@ func init() {
 //     one of the app's return_to_origins. Default: a page that says it worked.
 //   - subject: the company that has to be the one which authorises, such as
 //     urn:pleo:company:<uuid>. Default: any.
+//   - ticket: that of a one-time link, which says what the others are.
 //
-// Whoever reaches it can start an authorisation; put basic_auth or forward_auth
-// in front of it where that matters.
+// Whoever reaches it can start an authorisation. Where that matters, set the
+// app's require_ticket, or put basic_auth or forward_auth in front of it.
 type Authorise struct {
 	app    *App
 	logger *zap.Logger
@@ -47,8 +48,13 @@ func (Authorise) CaddyModule() caddy.ModuleInfo {
 // Provision finds the app.
 func (a *Authorise) Provision(ctx caddy.Context) (err error) {
 	a.logger = ctx.Logger()
-	a.app, err = browserApp(ctx, "pleo_authorise")
-	return err
+	if a.app, err = browserApp(ctx, "pleo_authorise"); err != nil {
+		return err
+	}
+	if a.app.RequireTicket && a.app.authoriseURL == nil {
+		return errors.New("require_ticket needs authorise_uri in the app pleo, which one-time links lead to")
+	}
+	return nil
 }
 
 // browserApp returns the app for a handler that needs its redirect_uri.
@@ -94,16 +100,25 @@ func (a *Authorise) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 // request reads the query, or returns the page that says what is wrong with it.
 func (a *Authorise) request(rawQuery string) (pleoauth.AuthorisationRequest, *page) {
 	request := pleoauth.AuthorisationRequest{Connection: pleoauth.DefaultConnection}
-	query, err := singleQuery(rawQuery, maxAuthoriseQuery, "connection", "return_to", "subject")
+	query, err := singleQuery(rawQuery, maxAuthoriseQuery, "connection", "return_to", "subject", "ticket")
 	if err != nil {
 		return request, badRequestPage("The link is malformed.")
+	}
+	switch {
+	case query.Has("ticket"):
+		if request.Ticket = query.Get("ticket"); request.Ticket == "" {
+			return request, ticketRefusedPage()
+		}
+		request.Connection = "" // the ticket's
+	case a.app.RequireTicket:
+		return request, ticketNeededPage()
 	}
 	// Empty is not absent: what a broken template makes of a missing name must
 	// not connect some other customer.
 	if query.Has("connection") {
 		request.Connection = query.Get("connection")
 	}
-	if pleoauth.CheckConnection(request.Connection) != nil {
+	if (request.Ticket == "" || query.Has("connection")) && pleoauth.CheckConnection(request.Connection) != nil {
 		return request, badRequestPage("The link names no valid connection.")
 	}
 	request.ReturnTo = query.Get("return_to")
@@ -118,6 +133,11 @@ func (a *Authorise) fail(w http.ResponseWriter, r *http.Request, request pleoaut
 	if r.Context().Err() != nil {
 		return
 	}
+	if errors.Is(err, pleoauth.ErrInvalidTicket) {
+		a.logger.Warn("a one-time link was refused", zap.String("connection", request.Connection), zap.Error(err))
+		ticketRefusedPage().write(w, r)
+		return
+	}
 	a.logger.Error("starting an authorisation", zap.String("connection", request.Connection), zap.Error(err))
 	switch {
 	case errors.Is(err, pleoauth.ErrInvalidConnection):
@@ -125,7 +145,11 @@ func (a *Authorise) fail(w http.ResponseWriter, r *http.Request, request pleoaut
 	case errors.Is(err, pleoauth.ErrInvalidSubject):
 		badRequestPage("The link names no valid company.").write(w, r)
 	default:
-		unavailablePage(a.app.authoriseURI(request.Connection, request.ReturnTo)).write(w, r)
+		again := ""
+		if request.Ticket == "" {
+			again = a.app.startAgain(request.Connection, request.ReturnTo)
+		}
+		unavailablePage(again).write(w, r)
 	}
 }
 

@@ -106,9 +106,13 @@ func (c *Callback) succeed(w http.ResponseWriter, r *http.Request, completed ple
 
 func (c *Callback) fail(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed, err error) {
 	c.logger.Warn("an authorisation was not completed", zap.String("connection", completed.Connection), zap.Error(err))
+	if errors.Is(err, pleoauth.ErrInvalidTicket) {
+		ticketRefusedPage().write(w, r)
+		return
+	}
 	again := ""
 	if completed.Connection != "" {
-		again = c.app.authoriseURI(completed.Connection, completed.ReturnTo)
+		again = c.app.startAgain(completed.Connection, completed.ReturnTo)
 	}
 	callbackPage(err, again).write(w, r)
 }

@@ -69,7 +69,7 @@ func TestEveryProblemIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	var found []string
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
+		if strings.HasSuffix(file, "_test.go") || file == "apiproblems.go" { // the latter answer no calls to Pleo
 			continue
 		}
 		source, err := os.ReadFile(file)

@@ -17,7 +17,7 @@ const (
 	callAnswered    = "answered"    // with a problem of our own
 )
 
-// problemTypes are what the types of our problems end in.
+// problemTypes are what the types of our answers to calls end in.
 var problemTypes = []string{
 	"invalid-connection", "not-connected", "reauthorisation-required", "client-not-allowed", "client-rejected",
 	"refresh-failed", "refresh-unsettled", "store-unavailable", "call-not-repeated",

@@ -104,12 +104,6 @@ func (b optionBlock) wrap(err error) error {
 	return b.WrapErr(err)
 }
 
-// unsupported refuses an option that the design has and this version has not:
-// taking it in silence would leave out the protection that it stands for.
-func (b optionBlock) unsupported() error {
-	return b.Errf("%s is not supported by this version", b.Val())
-}
-
 // checkConfig judges single fields of a configuration.
 func checkConfig(c pleoauth.Config) error {
 	c.ClientID = "judged elsewhere"

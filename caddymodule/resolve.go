@@ -104,6 +104,7 @@ func (a *App) resolve(r resolver) error {
 		if a.authoriseURL, err = parseAuthoriseURI(authoriseURI); err != nil {
 			return err
 		}
+		a.config.AuthoriseURI = authoriseURI
 	}
 	origins, err := r.options("return_to_origins", a.ReturnToOrigins, r.option)
 	if err != nil {
@@ -126,11 +127,19 @@ func (a *App) resolve(r resolver) error {
 }
 
 func parseAuthoriseURI(value string) (*url.URL, error) {
-	u, err := url.Parse(value)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("authorise_uri: %q is not a URL such as https://integration.example.com/pleo/authorise", value)
+	if err := checkConfig(pleoauth.Config{AuthoriseURI: value}); err != nil {
+		return nil, err
 	}
-	return u, nil
+	return url.Parse(value)
+}
+
+// startAgain returns the link that a page offers to start again with, or "". A
+// one-time link is not known any more.
+func (a *App) startAgain(connection, returnTo string) string {
+	if a.RequireTicket {
+		return ""
+	}
+	return a.authoriseURI(connection, returnTo)
 }
 
 // authoriseURI returns the link that authorises a connection, or "" if none is

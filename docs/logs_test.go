@@ -21,7 +21,7 @@ type line struct {
 }
 
 // source is a package's functions, to find its lines in.
-type source struct {
+type logSource struct {
 	functions map[string][]*ast.FuncDecl // by name: methods of several types may share one
 	lines     map[string]line
 	unknown   []string // lines whose message is no constant
@@ -31,11 +31,11 @@ type source struct {
 var logLevels = map[string]string{"Debug": "debug", "Info": "info", "Warn": "warn", "Error": "error"}
 
 // logged returns what the package in a folder logs.
-func logged(t *testing.T, folder string) *source {
+func logged(t *testing.T, folder string) *logSource {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	require.NoError(t, err)
-	s := &source{functions: map[string][]*ast.FuncDecl{}, lines: map[string]line{}, visiting: map[*ast.FuncDecl]bool{}}
+	s := &logSource{functions: map[string][]*ast.FuncDecl{}, lines: map[string]line{}, visiting: map[*ast.FuncDecl]bool{}}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -53,7 +53,7 @@ func logged(t *testing.T, folder string) *source {
 }
 
 // each calls do for all calls in the package.
-func (s *source) each(do func(within *ast.FuncDecl, call *ast.CallExpr)) {
+func (s *logSource) each(do func(within *ast.FuncDecl, call *ast.CallExpr)) {
 	for _, named := range s.functions {
 		for _, f := range named {
 			ast.Inspect(f.Body, func(n ast.Node) bool {
@@ -67,7 +67,7 @@ func (s *source) each(do func(within *ast.FuncDecl, call *ast.CallExpr)) {
 }
 
 // take notes a call that logs something.
-func (s *source) take(within *ast.FuncDecl, call *ast.CallExpr) {
+func (s *logSource) take(within *ast.FuncDecl, call *ast.CallExpr) {
 	callee, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || len(call.Args) == 0 {
 		return
@@ -106,7 +106,7 @@ func (s *source) take(within *ast.FuncDecl, call *ast.CallExpr) {
 
 // carried returns the fields that a logger has by itself: those it was given
 // by With, in this function, in the one that made it, or in those that call.
-func (s *source) carried(within *ast.FuncDecl, logger ast.Expr) []string {
+func (s *logSource) carried(within *ast.FuncDecl, logger ast.Expr) []string {
 	switch logger := logger.(type) {
 	case *ast.CallExpr:
 		if called := name(logger.Fun); called != "With" {
@@ -137,7 +137,7 @@ func (s *source) carried(within *ast.FuncDecl, logger ast.Expr) []string {
 }
 
 // givenIn returns the fields of all loggers that are made in a function.
-func (s *source) givenIn(f *ast.FuncDecl) []string {
+func (s *logSource) givenIn(f *ast.FuncDecl) []string {
 	var found []string
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		if a, ok := n.(*ast.AssignStmt); ok && name(a.Lhs[0]) == "log" {

@@ -1,7 +1,6 @@
 package docs_test
 
 import (
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -35,7 +34,7 @@ var references = []reference{
 		comment: "syntax: pleo",
 		within:  "{\npleo {\nOPTION\n}\n}\n",
 		config:  reflect.TypeFor[caddymodule.App](),
-		names: map[string]string{"encryption_keys": "encryption_key", "second_client_secret": "client_secret", "require_ticket": "", // the latter is an error in this version
+		names: map[string]string{"encryption_keys": "encryption_key", "second_client_secret": "client_secret",
 			"url": "", "secrets": "", "after": "", "timeout": ""}, // of notify, below
 		samples: map[string]string{
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",
@@ -43,6 +42,7 @@ var references = []reference{
 			"redirect_uri": "https://integration.example.com/pleo/callback", "authorise_uri": "https://integration.example.com/pleo/authorise",
 			"store": "redis redis://redis:6379/0", "encryption_key": "{env.KEY} {env.OLD_KEY}",
 			"refresh_before": "2m", "refresh_timeout": "5s", "keep_alive": "20d", "allow_subject_change": "",
+			"require_ticket":    "",
 			"return_to_origins": "https://app.example.com", "notify": "https://app.example.com/pleo-events {\nsecret {env.SECRET}\n}",
 		},
 	},
@@ -76,6 +76,12 @@ var references = []reference{
 			"connection": "{http.request.local.port}", "allow_clients": "10.0.0.0/8 192.0.2.1", "allow_hosts": "pleo.internal",
 			"replay_buffer": "8MiB", "transport": "pleo {\ndial_timeout 3s\n}",
 		},
+	},
+	{
+		comment: "syntax: pleo_api",
+		within:  "{\npleo {\nclient_id acme\n}\n}\nhttp://:7536 {\npleo_api {\nOPTION\n}\n}\n",
+		config:  reflect.TypeFor[caddymodule.API](),
+		samples: map[string]string{"allow_clients": "10.0.0.0/8 192.0.2.1", "allow_hosts": "pleo.internal"},
 	},
 }
 
@@ -183,19 +189,16 @@ func TestACLIsTheStores(t *testing.T) {
 	require.Contains(t, read(t, "configuration.md"), "`"+redisstore.LeastClusterACL+"`")
 }
 
-// Every problem document is in the README's table, and nothing else.
+// Every problem document is in the README's table or in that of the API's page,
+// and nothing else is.
 func TestProblemsAreDocumented(t *testing.T) {
-	files, err := filepath.Glob("../caddymodule/*.go")
-	require.NoError(t, err)
-	var source strings.Builder
-	for _, file := range files {
-		if !strings.HasSuffix(file, "_test.go") {
-			source.WriteString(read(t, file))
-		}
-	}
-	inCode := names(`problemType \+ "([a-z-]+)"`, source.String())
+	inCode := names(`problemType \+ "([a-z-]+)"`, source(t))
 	require.NotEmpty(t, inCode)
-	require.Equal(t, inCode, names("(?m)^\\| [45][0-9][0-9] \\| `([a-z-]+)` \\|", read(t, "../README.md")))
+	ofCalls := names("(?m)^\\| [45][0-9][0-9] \\| `([a-z-]+)` \\|", read(t, "../README.md"))
+	ofAPI := names("`([a-z]+-[a-z-]+)`(?:,| \\|)", table(t, "api.md", "problems"))
+	require.Subset(t, inCode, ofCalls)
+	require.Subset(t, append(ofAPI, ofCalls...), inCode)
+	require.Subset(t, inCode, ofAPI)
 	for _, reason := range []pleoauth.Reason{pleoauth.ReasonRevokedOrExpired, pleoauth.ReasonLostResponse} {
 		require.Contains(t, read(t, "../README.md"), "`"+string(reason)+"`")
 	}

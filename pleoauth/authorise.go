@@ -49,6 +49,9 @@ type AuthorisationRequest struct {
 	// Subject, if not empty, is the company that has to authorise, such as
 	// urn:pleo:company:<uuid>.
 	Subject string
+	// Ticket, if not empty, is that of a link of [Source.AuthoriseURL]. It says
+	// what the other fields are, which have to be the same or empty.
+	Ticket string
 }
 
 // Authorisation is an authorisation that has begun.
@@ -71,13 +74,25 @@ type flow struct {
 	Subject    string `json:"subject,omitempty"`
 	Verifier   string `json:"verifier"`
 	Binding    []byte `json:"binding"` // SHA-256
+	// Ticket is the key of the ticket that has started it, or "".
+	Ticket string `json:"ticket,omitempty"`
 }
 
 // BeginAuthorisation starts an authorisation of a connection: it keeps a flow
 // for ten minutes under the hash of a fresh state, and returns where to send
-// the browser. The error wraps [ErrInvalidConnection], [ErrInvalidSubject],
-// [ErrConfig] if there is no redirect_uri, or [ErrStoreUnavailable].
+// the browser. The error wraps [ErrInvalidTicket], [ErrInvalidConnection],
+// [ErrInvalidSubject], [ErrConfig] if there is no redirect_uri, or
+// [ErrStoreUnavailable].
 func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest) (Authorisation, error) {
+	var ticketed string
+	if r.Ticket != "" {
+		ticketCtx, cancel := context.WithTimeout(ctx, 2*s.times().command)
+		defer cancel()
+		var err error
+		if r, ticketed, err = s.withTicket(ticketCtx, r); err != nil {
+			return Authorisation{}, err
+		}
+	}
 	if err := CheckConnection(r.Connection); err != nil {
 		return Authorisation{}, err
 	}
@@ -91,6 +106,7 @@ func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest)
 	bound := sha256.Sum256([]byte(binding))
 	plain, err := json.Marshal(flow{
 		Connection: r.Connection, ReturnTo: r.ReturnTo, Subject: r.Subject, Verifier: verifier, Binding: bound[:],
+		Ticket: ticketed,
 	})
 	if err != nil {
 		return Authorisation{}, err
@@ -98,9 +114,7 @@ func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest)
 	key := flowKey(state)
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
 	defer cancel()
-	err = s.store.PutFlow(ctx, key, s.keyring().seal(plain, s.flowPurpose(key)), flowLife)
-	s.storeAnswered(StorePutFlow, err)
-	if err != nil {
+	if err := s.putFlow(ctx, key, s.keyring().seal(plain, s.flowPurpose(key)), flowLife); err != nil {
 		return Authorisation{}, s.storeError(r.Connection, err)
 	}
 	return Authorisation{

@@ -31,7 +31,8 @@ type Completed struct {
 //
 // Completed is filled in, as far as it is known, beside an error too, but never
 // before the browser was checked. The error wraps [ErrUnknownFlow],
-// [ErrOtherBrowser], [ErrDenied], [ErrExchangeFailed], [ErrClientRejected],
+// [ErrOtherBrowser], [ErrDenied], [ErrInvalidTicket] if the flow's ticket has been
+// spent by another flow, [ErrExchangeFailed], [ErrClientRejected],
 // [ErrOtherSubject] or [ErrStoreUnavailable].
 func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Completed, error) {
 	s.Start()
@@ -57,7 +58,7 @@ func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Comple
 	}
 	done := make(chan result, 1)
 	if !s.goWork(func() {
-		subject, err := s.exchange(f, cb.Code)
+		subject, err := s.completeFlow(f, cb.Code)
 		s.authorisationEnded(err)
 		done <- result{subject, err}
 	}) {

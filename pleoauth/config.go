@@ -51,6 +51,9 @@ type Config struct {
 	// RedirectURI is where Pleo sends the browser back, character for
 	// character as it is registered. Needed to authorise, not to refresh.
 	RedirectURI string
+	// AuthoriseURI is the public URL under which BeginAuthorisation is served.
+	// Needed for links with a ticket.
+	AuthoriseURI string
 	// RefreshBefore is how long before its expiry a token in use is refreshed.
 	// It is never more than half of the token's life. Default: 60s.
 	RefreshBefore time.Duration
@@ -106,6 +109,11 @@ func (c Config) Validate() error {
 	if c.RedirectURI != "" {
 		if err := checkRedirectURI(c.RedirectURI); err != nil {
 			return fmt.Errorf("%w: redirect_uri: %w", ErrConfig, err)
+		}
+	}
+	if c.AuthoriseURI != "" {
+		if err := checkAuthoriseURI(c.AuthoriseURI); err != nil {
+			return fmt.Errorf("%w: authorise_uri: %w", ErrConfig, err)
 		}
 	}
 	for _, scope := range c.Scopes {
@@ -165,6 +173,14 @@ func checkRedirectURI(value string) error {
 		return nil
 	}
 	return fmt.Errorf("%q must be HTTPS, but for localhost", value)
+}
+
+func checkAuthoriseURI(value string) error {
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.User != nil || u.Fragment != "" {
+		return fmt.Errorf("%q is not a URL such as https://integration.example.com/pleo/authorise", value)
+	}
+	return nil
 }
 
 // validScope is RFC 6749, section 3.3: printable ASCII but space, " and \.

@@ -56,9 +56,13 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 
 // Connections returns a page of connections in a stable order, and the cursor
 // of the next page, "" after the last. A record that is of another format or
-// another client's is listed by its name, without a state.
+// another client's is listed by its name, without a state. The error wraps
+// [ErrInvalidCursor] or [ErrStoreUnavailable].
 func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]ConnectionInfo, string, error) {
 	names, next, err := s.store.List(ctx, cursor, limit)
+	if errors.Is(err, ErrInvalidCursor) {
+		return nil, "", err // the caller's fault, not the store's
+	}
 	s.storeAnswered(StoreList, err)
 	if err != nil {
 		return nil, "", storeFailed(err)

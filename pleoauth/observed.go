@@ -144,6 +144,7 @@ const (
 	AuthorisationDenied           AuthorisationResult = "denied"
 	AuthorisationUnknownFlow      AuthorisationResult = "unknown_flow"
 	AuthorisationOtherBrowser     AuthorisationResult = "other_browser"
+	AuthorisationInvalidTicket    AuthorisationResult = "invalid_ticket"
 	AuthorisationOtherSubject     AuthorisationResult = "other_subject"
 	AuthorisationExchangeFailed   AuthorisationResult = "exchange_failed"
 	AuthorisationClientRejected   AuthorisationResult = "client_rejected"
@@ -154,6 +155,6 @@ const (
 func AuthorisationResults() []AuthorisationResult {
 	return []AuthorisationResult{
 		AuthorisationConnected, AuthorisationDenied, AuthorisationUnknownFlow, AuthorisationOtherBrowser,
-		AuthorisationOtherSubject, AuthorisationExchangeFailed, AuthorisationClientRejected, AuthorisationStoreUnavailable,
+		AuthorisationInvalidTicket, AuthorisationOtherSubject, AuthorisationExchangeFailed, AuthorisationClientRejected, AuthorisationStoreUnavailable,
 	}
 }

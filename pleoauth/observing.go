@@ -184,6 +184,8 @@ func authorisationResult(err error) AuthorisationResult {
 		return AuthorisationUnknownFlow
 	case errors.Is(err, ErrOtherBrowser):
 		return AuthorisationOtherBrowser
+	case errors.Is(err, ErrInvalidTicket):
+		return AuthorisationInvalidTicket
 	case errors.Is(err, ErrOtherSubject):
 		return AuthorisationOtherSubject
 	case errors.Is(err, ErrClientRejected):

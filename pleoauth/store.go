@@ -23,6 +23,8 @@ var (
 	// ErrNoFlow is returned when there is no flow: it was never started, has
 	// been used, or has expired.
 	ErrNoFlow = errors.New("no such flow")
+	// ErrInvalidCursor is returned when a cursor is not one that List gave.
+	ErrInvalidCursor = errors.New("invalid cursor")
 	// ErrRecordUnreadable is returned when a stored record is not of a format
 	// that this version understands.
 	ErrRecordUnreadable = errors.New("record is unreadable")
@@ -78,7 +80,7 @@ type Store interface {
 
 	// List returns up to limit names whose record has a state, in a stable
 	// order, after the cursor of the page before ("" for the first), and the
-	// cursor of the next page ("" after the last).
+	// cursor of the next page ("" after the last), or [ErrInvalidCursor].
 	List(ctx context.Context, cursor string, limit int) (names []string, next string, err error)
 
 	// Due returns up to limit names whose Due has passed by the store's clock.

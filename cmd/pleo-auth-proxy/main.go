@@ -2,6 +2,7 @@
 package main
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
@@ -9,5 +10,6 @@ import (
 )
 
 func main() {
+	caddy.CustomBinaryName = "pleo-auth-proxy" // what shells complete, and usage says
 	caddycmd.Main()
 }

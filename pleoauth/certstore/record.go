@@ -121,7 +121,7 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) ([]string, s
 		return nil, "", errors.New("certstore: list: limit is not positive")
 	}
 	if cursor != "" && pleoauth.CheckConnection(cursor) != nil {
-		return nil, "", errors.New("certstore: list: malformed cursor")
+		return nil, "", fmt.Errorf("certstore: list: %w", pleoauth.ErrInvalidCursor)
 	}
 	all, err := s.names(ctx)
 	if err != nil {

@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
 // maxShardsAtOnce bounds how many shards one exchange asks.
 const maxShardsAtOnce = 64
 
 // errCursor is returned for a cursor that List did not make.
-var errCursor = errors.New("redis: list: malformed cursor")
+var errCursor = fmt.Errorf("redis: list: %w", pleoauth.ErrInvalidCursor)
 
 // List returns up to limit names of records that have a state, shard by shard
 // and by name within a shard, and the cursor of the next page.

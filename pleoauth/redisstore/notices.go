@@ -70,6 +70,9 @@ func (s *Store) Listen(receive func(pleoauth.Notice)) {
 // A caller that was told [pleoauth.NoticeLost] between its call of Watch and
 // its Read must watch and read again.
 func (s *Store) Watch(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil { // a confirmation that comes at once must not hide it
+		return fmt.Errorf("redis: watch: %w", err)
+	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	if err := s.notices.watch(ctx, s.keys.notice(name)); err != nil {

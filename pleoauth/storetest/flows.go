@@ -79,6 +79,21 @@ var flowTests = map[string]func(suite, *testing.T){
 		_, err = store.TakeFlow(t.Context(), "lasting")
 		require.NoError(t, err)
 	},
+	"a flow that is put back lives anew, and is taken once again": func(s suite, t *testing.T) {
+		store := s.store(t, identity())
+		for _, data := range []string{"first", "second"} {
+			require.NoError(t, store.PutFlow(t.Context(), "ticket-id", []byte(data), time.Minute))
+			require.NoError(t, store.PutFlow(t.Context(), "ticket-id-start", []byte("other"), time.Minute))
+			got, err := store.TakeFlow(t.Context(), "ticket-id")
+			require.NoError(t, err)
+			require.Equal(t, data, string(got))
+			_, err = store.Flow(t.Context(), "ticket-id")
+			require.ErrorIs(t, err, pleoauth.ErrNoFlow)
+			got, err = store.Flow(t.Context(), "ticket-id-start")
+			require.NoError(t, err)
+			require.Equal(t, "other", string(got))
+		}
+	},
 	"flows are not connections": func(s suite, t *testing.T) {
 		store := s.store(t, identity())
 		require.NoError(t, store.PutFlow(t.Context(), "id", []byte("data"), time.Minute))

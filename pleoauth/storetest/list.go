@@ -95,7 +95,7 @@ var listTests = map[string]func(suite, *testing.T){
 	},
 	"a cursor that it never gave is an error": func(s suite, t *testing.T) {
 		_, _, err := s.store(t, identity()).List(t.Context(), "\x00nonsense", 10)
-		require.Error(t, err)
+		require.ErrorIs(t, err, pleoauth.ErrInvalidCursor)
 	},
 	"a limit below one is an error": func(s suite, t *testing.T) {
 		_, _, err := s.store(t, identity()).List(t.Context(), "", 0)
