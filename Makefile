@@ -40,6 +40,7 @@ needs: ## install what the tests need beyond Go
 	@scripts/need curl curl
 	@scripts/need python3 python3
 	@scripts/need node nodejs
+	@scripts/need chromium chromium
 
 FUZZTIME ?= 1m
 .PHONY: fuzz
@@ -49,6 +50,11 @@ fuzz: ## run every fuzz target, each for FUZZTIME (1m)
 			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+.PHONY: screenshots
+screenshots: needs ## use the pages in a browser, and take the documentation's pictures of them
+	@mkdir -p docs/images
+	go test -count 1 -run '^TestPeopleConnectAndDisconnect|^TestThePages' ./test -screenshots $(CURDIR)/docs/images
 
 .PHONY: xcaddy
 xcaddy: ## build Caddy with this module by way of xcaddy

@@ -69,6 +69,12 @@ var references = []reference{
 			"replay_buffer": "8MiB", "transport": "pleo {\ndial_timeout 3s\n}",
 		},
 	},
+	{
+		comment: "syntax: pleo_status",
+		within:  "{\npleo {\nclient_id acme\n}\n}\nhttp://:7536 {\npleo_status {\nOPTION\n}\n}\n",
+		config:  reflect.TypeFor[caddymodule.Status](),
+		samples: map[string]string{"allow_clients": "10.0.0.0/8 192.0.2.1", "allow_hosts": "pleo.internal"},
+	},
 }
 
 func TestSyntaxIsTheParsers(t *testing.T) {

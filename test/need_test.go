@@ -6,7 +6,7 @@ import (
 )
 
 // debianPackages say what to install for the commands that tests need.
-var debianPackages = map[string]string{"curl": "curl", "python3": "python3", "node": "nodejs"}
+var debianPackages = map[string]string{"curl": "curl", "python3": "python3", "node": "nodejs", "chromium": "chromium"}
 
 // need returns the path of a command. A test that needs one must not pass
 // without it.
