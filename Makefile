@@ -46,6 +46,7 @@ needs: ## install what the tests need beyond Go
 	@scripts/need unshare util-linux
 	@scripts/need kubectl kubernetes-client
 	@scripts/need promtool prometheus
+	@scripts/need chromium chromium
 
 FUZZTIME ?= 1m
 .PHONY: fuzz
@@ -55,6 +56,11 @@ fuzz: ## run every fuzz target, each for FUZZTIME (1m)
 			echo "== $$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+.PHONY: screenshots
+screenshots: needs ## use the pages in a browser, and take the documentation's pictures of them
+	@mkdir -p docs/images
+	go test -count 1 -run '^TestPeopleConnectAndDisconnect|^TestThePages' ./test -screenshots $(CURDIR)/docs/images
 
 .PHONY: xcaddy
 xcaddy: ## build Caddy with this module by way of xcaddy

@@ -15,8 +15,14 @@ import (
 
 func requireBrowserHeaders(t *testing.T, res answer) {
 	t.Helper()
-	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	require.Equal(t, "no-referrer", res.Header.Get("Referrer-Policy"))
+	requirePageHeaders(t, res)
+}
+
+// requirePageHeaders checks what all pages have.
+func requirePageHeaders(t *testing.T, res answer) {
+	t.Helper()
+	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	require.Equal(t, "DENY", res.Header.Get("X-Frame-Options"))
 	require.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"))
 	policy := res.Header.Get("Content-Security-Policy")
@@ -28,11 +34,16 @@ func requireBrowserHeaders(t *testing.T, res answer) {
 // requirePage checks a page that says what happened.
 func requirePage(t *testing.T, res answer, status int) {
 	t.Helper()
+	requireHTML(t, res, status)
+	requireBrowserHeaders(t, res)
+}
+
+func requireHTML(t *testing.T, res answer, status int) {
+	t.Helper()
 	require.Equal(t, status, res.StatusCode, res.body)
 	require.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
 	require.Contains(t, res.body, `<html lang="en">`)
 	require.Contains(t, res.body, "<h1>")
-	requireBrowserHeaders(t, res)
 }
 
 func TestAuthoriseSendsTheBrowserToPleo(t *testing.T) {

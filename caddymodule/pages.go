@@ -2,8 +2,9 @@ package caddymodule
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"html/template"
@@ -15,51 +16,69 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
-//go:embed pages/page.html
-var pageHTML string
+//go:embed pages/*.html
+var pageFiles embed.FS
 
 //go:embed pages/page.css
 var pageCSS string
 
 var (
-	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
-	pageStyle    = template.CSS(pageCSS) //nolint:gosec // a constant of ours
-	// pagePolicy lets a page have its one style, by hash, and nothing else.
-	pagePolicy = "default-src 'none'; style-src 'sha256-" + styleHash(pageCSS) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	pageTemplates = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
+	pageStyle     = template.CSS(pageCSS) //nolint:gosec // a constant of ours
+	pageStyleSum  = sha256.Sum256([]byte(pageCSS))
 )
 
-func styleHash(css string) string {
-	sum := sha256.Sum256([]byte(css))
-	return base64.StdEncoding.EncodeToString(sum[:])
+// pagePolicy lets a page have its one style, by hash, and send forms to where
+// formAction says, and nothing else.
+func pagePolicy(formAction string) string {
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(pageStyleSum[:]) +
+		"'; base-uri 'none'; form-action " + formAction + "; frame-ancestors 'none'"
 }
 
-// page is what a browser is shown.
+// styled is what all pages have.
+type styled struct{}
+
+// Style returns the page's style sheet.
+func (styled) Style() template.CSS { return pageStyle }
+
+// writePage answers with a page made from one of the templates.
+func writePage(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	var body bytes.Buffer
+	if err := pageTemplates.ExecuteTemplate(&body, name, data); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body.Bytes())
+	}
+}
+
+// page is a page that says what happened.
 type page struct {
+	styled
+
 	Title, Text, Hint string
-	// Again is where to start again, or "".
-	Again string
+	// Again is where to go on, or "", and againText what the link says there.
+	// Default: Start again.
+	Again     string
+	againText string
+	// Sign is drawn above: good, warn, or "" for none.
+	Sign string
 
 	status     int
 	retryAfter time.Duration
 }
 
-// Style returns the page's style sheet.
-func (*page) Style() template.CSS { return pageStyle }
+// AgainText returns the text of the link.
+func (p *page) AgainText() string { return cmp.Or(p.againText, "Start again") }
 
 func (p *page) write(w http.ResponseWriter, r *http.Request) {
-	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, p); err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", retryAfterSeconds(p.retryAfter))
 	}
-	w.WriteHeader(p.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body.Bytes())
-	}
+	writePage(w, r, p.status, "message.html", p)
 }
 
 // prepareBrowser sets what every answer to a browser has, and answers methods
@@ -70,11 +89,7 @@ func (p *page) write(w http.ResponseWriter, r *http.Request) {
 func prepareBrowser(w http.ResponseWriter, r *http.Request) bool {
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("X-Content-Type-Options", "nosniff")
+	setPageHeaders(h, "no-referrer", "'none'")
 	switch r.Method {
 	case http.MethodGet:
 		return true
@@ -87,9 +102,19 @@ func prepareBrowser(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// setPageHeaders has a page kept nowhere, framed nowhere, and told to nobody.
+func setPageHeaders(h http.Header, referrer, formAction string) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", referrer)
+	h.Set("Content-Security-Policy", pagePolicy(formAction))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
 func connectedPage(connection string) *page {
 	p := &page{
 		status: http.StatusOK,
+		Sign:   "good",
 		Title:  "Connected",
 		Text:   "Pleo is connected. You can close this page.",
 	}
@@ -102,6 +127,7 @@ func connectedPage(connection string) *page {
 func badRequestPage(text string) *page {
 	return &page{
 		status: http.StatusBadRequest,
+		Sign:   "warn",
 		Title:  "This does not work",
 		Text:   text,
 		Hint:   "Nothing was changed. Go back to where you came from and start again.",
@@ -111,6 +137,7 @@ func badRequestPage(text string) *page {
 func unavailablePage(again string) *page {
 	return &page{
 		status:     http.StatusServiceUnavailable,
+		Sign:       "warn",
 		Title:      "Not available at the moment",
 		Text:       "The authorisation could not go on, because this service cannot reach its store.",
 		Hint:       "Nothing was changed. Try again in a minute.",
@@ -122,29 +149,34 @@ func unavailablePage(again string) *page {
 // callbackPage says why an authorisation was not completed. Nothing that came
 // with the browser is repeated: an attacker may have written it.
 func callbackPage(err error, again string) *page {
-	hint := "Nothing was stored. Go back to where you came from and start again."
+	how := "go back to where you came from and start again."
 	if again != "" {
-		hint = "Nothing was stored. You can start again."
+		how = "start again."
 	}
-	p := &page{Hint: hint, Again: again}
+	p := &page{Again: again, Sign: "warn"}
 	switch {
 	case errors.Is(err, pleoauth.ErrUnknownFlow):
 		p.status, p.Title = http.StatusBadRequest, "This link cannot be used"
 		p.Text = "It belongs to an authorisation that has expired, was completed already, or was never started here."
+		p.Hint = "Nothing was changed. An authorisation has to be finished within ten minutes: " + how
 	case errors.Is(err, pleoauth.ErrOtherBrowser):
 		p.status, p.Title = http.StatusForbidden, "Started in another browser"
 		p.Text = "This authorisation was started in another browser, or this browser does not keep cookies."
+		p.Hint = "Nothing was stored. Finish it in the browser in which it was started; or allow cookies in this one, " + how
 	case errors.Is(err, pleoauth.ErrDenied):
 		p.status, p.Title = http.StatusForbidden, "Not authorised"
 		p.Text = "Access was not granted at Pleo."
+		p.Hint = "Nothing was stored. If that was not meant, " + how
 	case errors.Is(err, pleoauth.ErrOtherSubject):
 		p.status, p.Title = http.StatusConflict, "Another company"
-		p.Text = "The company that authorised is not the one that this connection belongs to. Log in to Pleo with the company that is meant."
+		p.Text = "The company that authorised is not the one that this connection belongs to."
+		p.Hint = "Nothing was stored. Log in to Pleo with the company that is meant, and " + how
 	case errors.Is(err, pleoauth.ErrStoreUnavailable):
 		return unavailablePage(again)
 	default:
 		p.status, p.Title = http.StatusBadGateway, "Pleo did not complete the authorisation"
 		p.Text = "Access was granted, but Pleo did not hand it over."
+		p.Hint = "Nothing was stored. In a minute, " + how + " If it goes on, the proxy's log says why."
 	}
 	return p
 }

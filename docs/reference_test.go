@@ -83,6 +83,12 @@ var references = []reference{
 		config:  reflect.TypeFor[caddymodule.API](),
 		samples: map[string]string{"allow_clients": "10.0.0.0/8 192.0.2.1", "allow_hosts": "pleo.internal"},
 	},
+	{
+		comment: "syntax: pleo_status",
+		within:  "{\npleo {\nclient_id acme\n}\n}\nhttp://:7536 {\npleo_status {\nOPTION\n}\n}\n",
+		config:  reflect.TypeFor[caddymodule.Status](),
+		samples: map[string]string{"allow_clients": "10.0.0.0/8 192.0.2.1", "allow_hosts": "pleo.internal"},
+	},
 }
 
 func TestSyntaxIsTheParsers(t *testing.T) {
