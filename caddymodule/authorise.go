@@ -118,6 +118,10 @@ func (a *Authorise) fail(w http.ResponseWriter, r *http.Request, request pleoaut
 	if r.Context().Err() != nil {
 		return
 	}
+	if errors.Is(err, pleoauth.ErrTooManyFlows) {
+		busyPage().write(w, r)
+		return // and no line in the log for each: there may be very many
+	}
 	a.logger.Error("starting an authorisation", zap.String("connection", request.Connection), zap.Error(err))
 	switch {
 	case errors.Is(err, pleoauth.ErrInvalidConnection):

@@ -21,6 +21,7 @@ func TestOnlyLocalPathsAndAllowedOriginsAreReturnedTo(t *testing.T) {
 		"//evil.example.com", "///evil.example.com", "/\\evil.example.com", "\\\\evil.example.com", "/\t/evil.example.com", "/\n/evil.example.com",
 		"/%2f%2fevil.example.com", "/%2Fevil.example.com", "/%5cevil.example.com", "/%5Cevil.example.com", "/a%0d%0aSet-Cookie:x=y", "/%09/evil.example.com",
 		"/.//evil.example.com", "/..//evil.example.com", "/%2e//evil.example.com", "/%2e%2e//evil.example.com", "/./x", "/a\\..\\b",
+		"/a/..//evil.example.com", "/a/%2E%2e//evil.example.com", "/a/b/../..//evil.example.com", "/a/./..//evil.example.com", "/%2e%2E/x",
 		"javascript:alert(1)", "JavaScript:alert(1)", " javascript:alert(1)", "data:text/html,x", "vbscript:x", "mailto:x@example.com", "file:///etc/passwd",
 		"https:/app.example.com", "https:app.example.com", "https:///app.example.com", "https://", "HTTPS://app.example.com/", "http://app.example.com/",
 		"https://app.example.com.evil.example.com", "https://app.example.com@evil.example.com", "https://user@app.example.com/", "https://user:x@app.example.com/",

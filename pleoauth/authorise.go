@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -73,10 +74,21 @@ type flow struct {
 	Binding    []byte `json:"binding"` // SHA-256
 }
 
+// encode keeps what is stored as short as it is: escaped for HTML, some
+// characters would take six times as much.
+func (f flow) encode() ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(f)
+	return text.Bytes(), err
+}
+
 // BeginAuthorisation starts an authorisation of a connection: it keeps a flow
 // for ten minutes under the hash of a fresh state, and returns where to send
 // the browser. The error wraps [ErrInvalidConnection], [ErrInvalidSubject],
-// [ErrConfig] if there is no redirect_uri, or [ErrStoreUnavailable].
+// [ErrConfig] if there is no redirect_uri, [ErrTooManyFlows], or
+// [ErrStoreUnavailable].
 func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest) (Authorisation, error) {
 	if err := CheckConnection(r.Connection); err != nil {
 		return Authorisation{}, err
@@ -87,11 +99,14 @@ func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest)
 	if s.config().RedirectURI == "" {
 		return Authorisation{}, fmt.Errorf("%w: redirect_uri is missing", ErrConfig)
 	}
+	if !s.starts.begin(time.Now()) {
+		return Authorisation{}, ErrTooManyFlows
+	}
 	state, verifier, binding := random256(), random256(), random256()
 	bound := sha256.Sum256([]byte(binding))
-	plain, err := json.Marshal(flow{
+	plain, err := flow{
 		Connection: r.Connection, ReturnTo: r.ReturnTo, Subject: r.Subject, Verifier: verifier, Binding: bound[:],
-	})
+	}.encode()
 	if err != nil {
 		return Authorisation{}, err
 	}
