@@ -166,6 +166,7 @@ func evil(t *testing.T) (url string, visits *atomic.Int64) {
 func TestNoTokenCodeOrSecretFollowsARedirect(t *testing.T) {
 	onBothStores(t, func(t *testing.T, c config) {
 		e := startPleo(t)
+		c.options = "refresh_timeout 1s"
 		p := startProxy(t, e, c)
 		e.authorise(t, p, "default", company(0))
 		elsewhere, visits := evil(t)
