@@ -179,18 +179,21 @@ const allScopes = "users:read export:read export:write tags:read tax-codes:read"
 // admin asks the proxy's admin endpoint.
 func (p *proxy) admin(t *testing.T, method, path, contentType string, body []byte) answer {
 	t.Helper()
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", p.adminSocket())
-		},
-	}
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1"+path, bytes.NewReader(body))
 	require.NoError(t, err)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	return do(t, &http.Client{Transport: transport}, req)
+	return do(t, p.adminClient(), req)
+}
+
+func (p *proxy) adminClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", p.adminSocket())
+		},
+	}}
 }
 
 // load has the proxy take a Caddyfile by way of its admin endpoint.
