@@ -1,11 +1,7 @@
 package caddymodule_test
 
 import (
-	"bufio"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -141,33 +137,6 @@ func TestTheBrowserComesBackToWhereItWasGoing(t *testing.T) {
 		requirePage(t, again, http.StatusBadRequest)
 	}
 	require.Equal(t, 2, w.pleo.Counters().ExchangeRequests, "a used state is not exchanged again")
-}
-
-func TestATrailerSaysNothingThatAHeaderMayNot(t *testing.T) {
-	seen := make(chan http.Header, 10)
-	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		seen <- r.Trailer.Clone()
-	}))
-	defer api.Close()
-	w := connectAndSwitch(t, api.URL, "")
-	for _, announced := range []string{"", "Trailer: Authorization, X-Sum\r\n"} {
-		conn, err := net.Dial("tcp", w.app)
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = io.WriteString(conn, "POST /v1/receipts HTTP/1.1\r\nHost: localhost\r\n"+announced+"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"+
-			"Authorization: Bearer evil\r\nProxy-Authorization: evil\r\nCookie: evil\r\nConnection: Authorization\r\nPleo-Connection: evil\r\nX-Forwarded-For: evil\r\nX-Sum: 7\r\n\r\n")
-		require.NoError(t, err)
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, res.StatusCode)
-		trailer := <-seen
-		if announced != "" {
-			require.Equal(t, "7", trailer.Get("X-Sum"))
-			delete(trailer, "X-Sum")
-		}
-		require.Empty(t, trailer)
-	}
 }
 
 func TestTwoTabsBothComplete(t *testing.T) {

@@ -192,9 +192,14 @@ func FuzzConnectionNames(f *testing.F) {
 func FuzzCaddyfile(f *testing.F) {
 	const global = "{\n\tpleo {\n\t\tclient_id acme\n\t\tredirect_uri https://a.example/cb\n\t\t%\n\t}\n}\n:80 {\n\tpleo_authorise /a\n\tpleo_callback /c\n\tpleo_health /h\n\tpleo_proxy {\n\t\t@\n\t}\n}\n"
 	for _, options := range [][2]string{
-		{"", ""}, {"client_secret {env.PLEO_FUZZ_SECRET}", "connection {labels.1}"}, {"store redis {env.PLEO_FUZZ_SECRET} {\n\t\t\tcluster\n\t\t}", "transport pleo {\n\t\t\ttls\n\t\t}"},
-		{"encryption_key {env.PLEO_FUZZ_SECRET}", "allow_clients 10.0.0.0/8"}, {"auth_server http://127.0.0.1:1", "to 127.0.0.1:1"},
-		{"return_to_origins https://app.example.com", "header_up Authorization x"}, {"refresh_before 1s\n\t\tkeep_alive 30d", "replay_buffer 1KiB"}, {"api_server {$X}", "health_uri /"},
+		{"", ""},
+		{"client_secret {env.PLEO_FUZZ_SECRET}", "connection {labels.1}"},
+		{"store redis {env.PLEO_FUZZ_SECRET} {\n\t\t\tcluster\n\t\t}", "transport pleo {\n\t\t\ttls\n\t\t}"},
+		{"encryption_key {env.PLEO_FUZZ_SECRET}", "allow_clients 10.0.0.0/8"},
+		{"auth_server http://127.0.0.1:1", "to 127.0.0.1:1"},
+		{"return_to_origins https://app.example.com", "header_up Authorization x"},
+		{"refresh_before 1s\n\t\tkeep_alive 30d", "replay_buffer 1KiB"},
+		{"api_server {$X}", "health_uri /"},
 	} {
 		f.Add(strings.NewReplacer("%", options[0], "@", options[1]).Replace(global))
 	}
