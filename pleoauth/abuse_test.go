@@ -71,7 +71,7 @@ func TestNamesThatDoNotExistCostNoWriteAndLittleMemory(t *testing.T) {
 					cancel()
 				}
 				require.Zero(t, writes)
-				require.Len(t, w.store.record("made-up-1").Version, 0)
+				require.Empty(t, w.store.record("made-up-1").Version)
 				require.LessOrEqual(t, pleoauth.Entries(r.Source), 4096+1)
 				w.token(r, "acme")
 			})
