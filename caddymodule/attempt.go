@@ -28,6 +28,9 @@ func (a *attempt) Read(p []byte) (int, error) {
 		return n, err
 	}
 	n, err := a.source.Read(p)
+	if err != nil {
+		dropPrivate(a.trailer)
+	}
 
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -133,10 +133,14 @@ func (a *Authorise) fail(w http.ResponseWriter, r *http.Request, request pleoaut
 	if r.Context().Err() != nil {
 		return
 	}
-	if errors.Is(err, pleoauth.ErrInvalidTicket) {
+	switch {
+	case errors.Is(err, pleoauth.ErrInvalidTicket):
 		a.logger.Warn("a one-time link was refused", zap.String("connection", request.Connection), zap.Error(err))
 		ticketRefusedPage().write(w, r)
 		return
+	case errors.Is(err, pleoauth.ErrTooManyFlows):
+		busyPage().write(w, r)
+		return // and no line in the log for each: there may be very many
 	}
 	a.logger.Error("starting an authorisation", zap.String("connection", request.Connection), zap.Error(err))
 	switch {

@@ -16,6 +16,16 @@ var private = map[string]struct{}{
 	connectionHeader:      {},
 }
 
+// dropPrivate keeps a call's trailers from saying what its header may not: a
+// server on the way could take them for more of it (RFC 9110, section 6.5.1).
+func dropPrivate(trailer http.Header) {
+	for name := range trailer {
+		if isPrivate(name) || name == "Connection" || name == "Host" {
+			delete(trailer, name)
+		}
+	}
+}
+
 func isPrivate(name string) bool {
 	name = textproto.CanonicalMIMEHeaderKey(name)
 	_, ok := private[name]

@@ -146,6 +146,16 @@ func unavailablePage(again string) *page {
 	}
 }
 
+func busyPage() *page {
+	return &page{
+		status:     http.StatusServiceUnavailable,
+		Title:      "Too many at once",
+		Text:       "Very many authorisations have been started here in the last minutes.",
+		Hint:       "Nothing was changed. Try again in a few minutes.",
+		retryAfter: time.Minute,
+	}
+}
+
 // callbackPage says why an authorisation was not completed. Nothing that came
 // with the browser is repeated: an attacker may have written it.
 func callbackPage(err error, again string) *page {

@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -143,4 +144,31 @@ func TestACallerOnAUnixSocketMayCall(t *testing.T) {
 	}}}
 	defer client.CloseIdleConnections()
 	require.Equal(t, http.StatusOK, get(t, client, "http://localhost/v2/employees").StatusCode)
+}
+
+func TestATrailerSaysNothingThatAHeaderMayNot(t *testing.T) {
+	seen := make(chan http.Header, 10)
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		seen <- r.Trailer.Clone()
+	}))
+	defer api.Close()
+	w := connectAndSwitch(t, api.URL, "")
+	for _, announced := range []string{"", "Trailer: Authorization, X-Sum\r\n"} {
+		conn, err := net.Dial("tcp", w.app)
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "POST /v1/receipts HTTP/1.1\r\nHost: localhost\r\n"+announced+"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"+
+			"Authorization: Bearer evil\r\nProxy-Authorization: evil\r\nCookie: evil\r\nConnection: Authorization\r\nPleo-Connection: evil\r\nX-Forwarded-For: evil\r\nX-Sum: 7\r\n\r\n")
+		require.NoError(t, err)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		trailer := <-seen
+		if announced != "" {
+			require.Equal(t, "7", trailer.Get("X-Sum"))
+			delete(trailer, "X-Sum")
+		}
+		require.Empty(t, trailer)
+	}
 }

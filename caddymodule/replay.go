@@ -70,7 +70,8 @@ func newReplay(req *http.Request, limit int64, memory *budget) *replay {
 	r := &replay{declared: req.ContentLength, limit: limit, memory: memory}
 	if req.Body != nil && req.Body != http.NoBody {
 		r.source = req.Body
-		r.trailer = req.Trailer
+		r.trailer = req.Trailer // in which the body's end puts what was announced, and what was not
+		dropPrivate(r.trailer)
 	}
 	return r
 }

@@ -93,14 +93,29 @@ func localPath(path string) bool {
 	if !ok {
 		return false
 	}
-	first, _, more := strings.Cut(rest, "/")
-	switch first {
-	case "":
-		return !more // "/" alone, not "//host"
-	case ".", "..":
+	if first, _, _ := strings.Cut(rest, "/"); isDots(first) != "" {
 		return false
 	}
-	return true
+	var left []string
+	for segment := range strings.SplitSeq(rest, "/") {
+		switch isDots(segment) {
+		case ".":
+		case "..":
+			left = left[:max(0, len(left)-1)]
+		default:
+			left = append(left, segment)
+		}
+	}
+	return len(left) < 2 || left[0] != ""
+}
+
+// isDots returns "." or ".." if browsers take a segment of a path for that.
+func isDots(segment string) string {
+	switch dots := strings.ReplaceAll(strings.ToLower(segment), "%2e", "."); dots {
+	case ".", "..":
+		return dots
+	}
+	return ""
 }
 
 // connectedTo returns target with pleo=connected in its query.

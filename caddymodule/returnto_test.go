@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,7 @@ func TestOnlyLocalPathsAndAllowedOriginsAreReturnedTo(t *testing.T) {
 		"//evil.example.com", "///evil.example.com", "/\\evil.example.com", "\\\\evil.example.com", "/\t/evil.example.com", "/\n/evil.example.com",
 		"/%2f%2fevil.example.com", "/%2Fevil.example.com", "/%5cevil.example.com", "/%5Cevil.example.com", "/a%0d%0aSet-Cookie:x=y", "/%09/evil.example.com",
 		"/.//evil.example.com", "/..//evil.example.com", "/%2e//evil.example.com", "/%2e%2e//evil.example.com", "/./x", "/a\\..\\b",
+		"/a/..//evil.example.com", "/a/%2E%2e//evil.example.com", "/a/b/../..//evil.example.com", "/a/./..//evil.example.com", "/%2e%2E/x",
 		"javascript:alert(1)", "JavaScript:alert(1)", " javascript:alert(1)", "data:text/html,x", "vbscript:x", "mailto:x@example.com", "file:///etc/passwd",
 		"https:/app.example.com", "https:app.example.com", "https:///app.example.com", "https://", "HTTPS://app.example.com/", "http://app.example.com/",
 		"https://app.example.com.evil.example.com", "https://app.example.com@evil.example.com", "https://user@app.example.com/", "https://user:x@app.example.com/",
@@ -67,18 +69,39 @@ func TestOriginsAreComparedAsBrowsersDo(t *testing.T) {
 }
 
 func FuzzReturnTo(f *testing.F) {
-	for _, seed := range []string{"/", "//x", "/\\x", "https://app.example.com/x", "javascript:x", "/%2f%2fx", "/a?b#c"} {
+	for _, seed := range []string{
+		"/", "//x", "/\\x", "https://app.example.com/x", "javascript:x", "/%2f%2fx", "/a?b#c", "/a/..//x", "/%2e%2E//x", "https://app.example.com@x", "/a\tb",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
 		if checkReturnTo(target, []string{"https://app.example.com"}) != nil {
 			return
 		}
-		local := target[0] == '/' && (len(target) == 1 || (target[1] != '/' && target[1] != '\\'))
-		allowed := len(target) >= len("https://app.example.com") && target[:len("https://")] == "https://"
-		require.True(t, local || allowed, "%q", target)
 		got, err := connectedTo(target)
 		require.NoError(t, err)
 		require.Contains(t, got, "pleo=connected")
+		for _, where := range []string{target, got} {
+			host := browsersHost(where)
+			require.Contains(t, []string{"", "app.example.com", "app.example.com:443"}, host, "%q", where)
+		}
 	})
+}
+
+// browsersHost reads a target as browsers do (the URL standard): blanks at the
+// ends and line ends anywhere go, and \ is /. It returns "" for this site.
+func browsersHost(target string) string {
+	target = strings.Trim(target, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f ")
+	target = strings.NewReplacer("\t", "", "\n", "", "\r", "", "\\", "/").Replace(target)
+	scheme, rest, absolute := strings.Cut(target, ":")
+	if absolute && !strings.ContainsAny(scheme, "/?#") {
+		if scheme = strings.ToLower(scheme); scheme != "https" {
+			return scheme + ":" // leads elsewhere, or runs
+		}
+		rest = strings.TrimLeft(rest, "/")
+	} else if rest = strings.TrimPrefix(target, "//"); rest == target {
+		return ""
+	}
+	authority, _, _ := strings.Cut(strings.NewReplacer("?", "/", "#", "/").Replace(rest), "/")
+	return strings.ToLower(authority)
 }

@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -78,10 +79,20 @@ type flow struct {
 	Ticket string `json:"ticket,omitempty"`
 }
 
+// encode keeps what is stored as short as it is: escaped for HTML, some
+// characters would take six times as much.
+func (f flow) encode() ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(f)
+	return text.Bytes(), err
+}
+
 // BeginAuthorisation starts an authorisation of a connection: it keeps a flow
 // for ten minutes under the hash of a fresh state, and returns where to send
 // the browser. The error wraps [ErrInvalidTicket], [ErrInvalidConnection],
-// [ErrInvalidSubject], [ErrConfig] if there is no redirect_uri, or
+// [ErrInvalidSubject], [ErrConfig] if there is no redirect_uri, [ErrTooManyFlows], or
 // [ErrStoreUnavailable].
 func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest) (Authorisation, error) {
 	var ticketed string
@@ -102,12 +113,15 @@ func (s *Source) BeginAuthorisation(ctx context.Context, r AuthorisationRequest)
 	if s.config().RedirectURI == "" {
 		return Authorisation{}, fmt.Errorf("%w: redirect_uri is missing", ErrConfig)
 	}
+	if !s.starts.begin(time.Now()) {
+		return Authorisation{}, ErrTooManyFlows
+	}
 	state, verifier, binding := random256(), random256(), random256()
 	bound := sha256.Sum256([]byte(binding))
-	plain, err := json.Marshal(flow{
+	plain, err := flow{
 		Connection: r.Connection, ReturnTo: r.ReturnTo, Subject: r.Subject, Verifier: verifier, Binding: bound[:],
 		Ticket: ticketed,
-	})
+	}.encode()
 	if err != nil {
 		return Authorisation{}, err
 	}

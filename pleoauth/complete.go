@@ -77,8 +77,8 @@ func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Comple
 // does not spend the flow: a link preview must not end what a user is doing.
 func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
 	var f flow
-	if cb.State == "" {
-		return f, fmt.Errorf("%w: there is no state", ErrUnknownFlow)
+	if !isRandom256(cb.State) {
+		return f, fmt.Errorf("%w: it is none of ours", ErrUnknownFlow) // which the store need not be asked
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*s.times().command)
 	defer cancel()

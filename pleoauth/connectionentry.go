@@ -37,6 +37,7 @@ type connection struct {
 	held           *heldPair
 	sent           *sentRequest // the last one to the token endpoint
 	stored         bool         // the grant in view is one that this process has stored
+	exchanging     int          // authorisations that are being completed
 	timer          *time.Timer
 	// failing holds back flights in this process after one that failed; the
 	// record's own back-off holds for all.
@@ -66,6 +67,26 @@ func (s *Source) connection(name string) *connection {
 	return s.conns.add(name, func() *connection {
 		return &connection{name: name, made: time.Now(), changed: make(chan struct{})}
 	})
+}
+
+// exchanges returns a connection that stays in memory until done is called: what
+// an exchange brings must be found there.
+func (s *Source) exchanges(name string) (c *connection, done func()) {
+	for {
+		c = s.connection(name)
+		c.mu.Lock()
+		c.exchanging++
+		c.mu.Unlock()
+		done = func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.exchanging--
+		}
+		if s.conns.get(name) == c {
+			return c, done
+		}
+		done() // it was forgotten in between
+	}
 }
 
 // touch notes that a call uses the connection. It writes rarely: the line of

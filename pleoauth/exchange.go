@@ -11,7 +11,8 @@ import (
 // Pleo may count a second consent as the same authorisation, and then a
 // refresh that travels at the same time would kill what was just granted.
 func (s *Source) exchange(f flow, code string) (string, error) {
-	c := s.connection(f.Connection)
+	c, done := s.exchanges(f.Connection)
+	defer done()
 	limit := time.Now().Add(s.times().mark + 2*s.config().RefreshTimeout)
 	lock, err := s.lockUntil(c, limit)
 	if err != nil {

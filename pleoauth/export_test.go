@@ -30,3 +30,9 @@ func (s *Source) Remember(name string, g Grant, age time.Duration) {
 	defer c.mu.Unlock()
 	s.putView(c, s.viewOfPair(&pair{grant: g, version: random128(), generation: 1, obtained: time.Now().Add(-age)}))
 }
+
+// Entries returns how many connections the source has in memory.
+func Entries(s *Source) (n int) {
+	s.conns.each(func(*connection) { n++ })
+	return n
+}

@@ -33,7 +33,7 @@ func (s *Source) forget(unused func(*connection) bool) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.sent != nil && c.sent.hangs() {
+		if c.exchanging > 0 || c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.sent != nil && c.sent.hangs() {
 			return false
 		}
 		if c.timer != nil {
@@ -44,14 +44,15 @@ func (s *Source) forget(unused func(*connection) bool) {
 	})
 }
 
-// absentNames remembers, in order, the entries of names that have no record.
+// absentNames remembers, in order, the entries of names that have no record, or
+// may have none: it could not be read.
 // Without a bound, a caller who tries names could fill the memory.
 type absentNames struct {
 	mu    sync.Mutex
 	names []*connection
 }
 
-// absentName notes that a name has no record, and forgets the one noted
+// absentName notes that a name has no record that this process has seen, and forgets the one noted
 // longest ago if there are too many.
 func (s *Source) absentName(c *connection) {
 	s.absent.mu.Lock()
@@ -63,7 +64,7 @@ func (s *Source) absentName(c *connection) {
 	half := s.absent.names[:maxAbsent/2]
 	drop := make(map[*connection]bool, len(half))
 	for _, old := range half {
-		if v := old.view.Load(); v != nil && v.state == "" {
+		if v := old.view.Load(); v == nil || v.state == "" {
 			drop[old] = true
 		}
 	}

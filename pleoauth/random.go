@@ -13,6 +13,12 @@ func random128() string {
 	return hex.EncodeToString(b[:])
 }
 
+// isRandom256 reports whether s could have come from random256.
+func isRandom256(s string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(b) == 32 && len(s) == 43 // the decoder skips line ends
+}
+
 // random256 returns 256 random bits in 43 characters that a URL, a cookie and
 // a PKCE verifier (RFC 7636, section 4.1) take as they are.
 func random256() string {

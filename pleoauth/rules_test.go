@@ -2,7 +2,6 @@ package pleoauth_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -207,6 +206,6 @@ func without(rule string) bool { return takenOut == rule }
 	program = filepath.Join(dir, "without.test")
 	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", program, "-overlay", filepath.Join(dir, "overlay.json"), ".")
 	out, err := build.CombinedOutput()
-	require.NoError(t, err, fmt.Sprintf("%s", out))
+	require.NoError(t, err, "%s", out)
 	return program
 }

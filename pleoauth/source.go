@@ -42,6 +42,7 @@ type Source struct {
 	replaced sync.Map
 	looking  atomic.Bool
 	unsaved  atomic.Int64 // pairs that are held
+	starts   flowStarts
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool

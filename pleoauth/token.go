@@ -68,6 +68,9 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 	for range 4 {
 		v, err := s.current(ctx, c)
 		if err != nil {
+			if c.view.Load() == nil {
+				s.absentName(c) // it may well be none
+			}
 			return nil, err
 		}
 		if v.state != StateConnected {

@@ -55,11 +55,7 @@ func (c *Client) Dial(ctx context.Context) (*TokenConn, error) {
 	if err != nil {
 		return nil, &OAuthError{Kind: ErrNotProcessed, Err: err}
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	tc.http, err = transport.NewClientConn(ctx, u.Scheme, net.JoinHostPort(u.Hostname(), port))
+	tc.http, err = transport.NewClientConn(ctx, u.Scheme, hostPort(u))
 	if err != nil {
 		return nil, &OAuthError{Kind: ErrNotProcessed, Err: err}
 	}
@@ -235,15 +231,21 @@ func unquoted(err error) error {
 // newTransport makes a transport for connections that are never shared.
 func (c *Client) newTransport(wrap func(net.Conn) net.Conn) *http.Transport {
 	t := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
+		Proxy:               forwardProxy,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.rootCAs},
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/2 sends again by itself
 		DisableKeepAlives:   true,
 		DisableCompression:  true,
 		TLSHandshakeTimeout: dialTimeout,
+
+		MaxResponseHeaderBytes: maxAnswer,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := c.dial(ctx, network, addr)
 			if err != nil {
+				return nil, err
+			}
+			if err := c.cfg.checkPeer(addr, conn.RemoteAddr()); err != nil {
+				_ = conn.Close()
 				return nil, err
 			}
 			return wrap(conn), nil

@@ -22,7 +22,7 @@ import (
 // of it.
 type life struct {
 	e *pleo
-	r *redistest.Server
+	r *redistest.Server // nil: the store is Caddy's
 	p *proxy
 
 	mu      sync.Mutex
@@ -57,12 +57,20 @@ func (l *life) texts(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{
 		"answers": strings.Join(l.answers, "\n"),
-		"Redis":   l.r.Dump(t),
 		"/config": string(l.p.admin(t, http.MethodGet, "/config/", "", nil).body),
+		"metrics": string(l.p.admin(t, http.MethodGet, "/metrics", "", nil).body),
+		"health":  string(get(t, l.p.URL+"/healthz").body),
+		"admin":   string(l.p.admin(t, http.MethodGet, "/pleo/connections", "", nil).body),
+		"cmdline": readFile(t, fmt.Sprintf("/proc/%d/cmdline", l.p.cmd.Process.Pid)),
 	}
-	// The files of Redis have every write that was ever made; those of the
-	// proxy its saved configuration, and the pairs that it held.
-	for _, dir := range []string{l.p.dir, filepath.Join(l.r.Dir(), "appendonlydir")} {
+	// The files of the proxy are its saved configuration, the pairs that it held
+	// and Caddy's storage; those of Redis have every write that was ever made.
+	dirs := []string{l.p.dir}
+	if l.r != nil {
+		texts["Redis"] = l.r.Dump(t)
+		dirs = append(dirs, filepath.Join(l.r.Dir(), "appendonlydir"))
+	}
+	for _, dir := range dirs {
 		for _, file := range filesUnder(t, dir) {
 			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 				texts[file] = readFile(t, file)
@@ -72,10 +80,16 @@ func (l *life) texts(t *testing.T) map[string]string {
 	return texts
 }
 
+// startLife starts on the store that c names, or on a Redis of its own.
 func startLife(t *testing.T, c config) *life {
 	t.Helper()
-	l := &life{e: startPleo(t), r: redistest.Start(t, redistest.WithAppendOnly())}
-	c.store = onRedis(l.r).store
+	l := &life{e: startPleo(t)}
+	if c.store == "" {
+		l.r = redistest.Start(t, redistest.WithAppendOnly())
+		c.store = onRedis(l.r).store
+	}
+	c.globals = "metrics"
+	c.env = append(c.env, "GOTRACEBACK=all") // so that a crash tells all that it can
 	c.options = "refresh_timeout 1s\n\t\t" + c.options
 	c.site = `handle_errors {
 		respond "{http.error.status_code} {http.error.message} {http.request.uri} {http.request.header.Authorization} {http.request.header.Cookie} {http.reverse_proxy.header.Authorization}"
@@ -146,7 +160,22 @@ func (l *life) browse(t *testing.T) {
 
 func TestNoSecretAppearsInLogsStoreAnswersOrSavedConfiguration(t *testing.T) {
 	t.Parallel()
-	l := startLife(t, config{})
+	for _, store := range []string{"redis", "caddy"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			c := config{}
+			if store == "caddy" {
+				c.store = store
+			}
+			startLife(t, c).live(t)
+		})
+	}
+}
+
+// live takes connections through all that can happen to them, and looks for
+// secrets then.
+func (l *life) live(t *testing.T) {
+	t.Helper()
 	l.browse(t)
 
 	// The API: a token that is refused, errors, and no answer.
@@ -185,7 +214,9 @@ func TestNoSecretAppearsInLogsStoreAnswersOrSavedConfiguration(t *testing.T) {
 		}, patience, tick)
 	}
 
-	l.outage(t)
+	if l.r != nil {
+		l.outage(t)
+	}
 
 	// The administrator, a reload with and one without a mistake, and a restart.
 	l.see(l.p.admin(t, http.MethodGet, "/pleo/connections", "", nil))
@@ -202,15 +233,48 @@ func TestNoSecretAppearsInLogsStoreAnswersOrSavedConfiguration(t *testing.T) {
 	l.call(t, "calls")
 
 	texts := l.texts(t)
+	texts["crash"] = l.crash(t)
 	texts["logs"] = before.stdout.String() + before.stderr.String() + l.p.stdout.String() + l.p.stderr.String()
-	for name, marker := range map[string]string{
-		"logs": `"level":"debug"`, "Redis": "half-an-answer", "/config": "PLEO_CLIENT_SECRET", "answers": "Not authorised",
+	markers := map[string]string{
+		"logs": `"level":"debug"`, "/config": "PLEO_CLIENT_SECRET", "answers": "Not authorised",
+		"metrics": "pleo_", "health": "ready", "admin": "half-an-answer", "cmdline": "Caddyfile", "crash": "goroutine",
 		filepath.Join(l.p.dir, "config/caddy/autosave.json"): "PLEO_CLIENT_SECRET",
-	} {
+	}
+	if l.r != nil {
+		markers["Redis"] = "half-an-answer"
+	}
+	for name, marker := range markers {
 		require.Contains(t, texts[name], marker, "%s is not what it should be", name)
 	}
+	require.Contains(t, texts["logs"], "http.log.access")
 	require.Greater(t, len(l.secrets()), 100)
 	require.Empty(t, find(texts, l.secrets()))
+}
+
+// crash has the process end as a panic does, in the middle of a call and of a
+// refresh, and returns what it says: the stacks of all goroutines.
+func (l *life) crash(t *testing.T) string {
+	t.Helper()
+	l.connect(t, "crashing")
+	said := len(l.p.stderr.String())
+	call := l.e.Fault(pleotest.Fault{Endpoint: pleotest.API, Hold: pleotest.BeforeProcessing})
+	refresh := l.e.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: pleotest.BeforeProcessing})
+	defer call.Release()
+	defer refresh.Release()
+	go send(client, request(t, http.MethodGet, l.p.URL+"/v2/employees", "", on("crashing")))
+	await(t, call)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		res, err := l.p.adminClient().Do(request(t, http.MethodPost, "http://127.0.0.1/pleo/connections/calls/refresh", ""))
+		if err == nil {
+			_ = res.Body.Close()
+		}
+	}()
+	await(t, refresh)
+	l.p.stop(t, syscall.SIGABRT)
+	<-asked
+	return l.p.stderr.String()[said:]
 }
 
 // newest is the authorisation that was given last.

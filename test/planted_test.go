@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,11 +24,19 @@ func TestASecretThatIsPlantedIsFoundWhereverItIs(t *testing.T) {
 
 	// A caller writes a token into the URL, and a colleague into Redis.
 	get(t, l.p.URL+"/v1/companies?note=x"+token)
+	encodings := []string{"hex", "base64url+0", "base64url+1", "base64url+2"}
+	for _, encoding := range encodings {
+		get(t, l.p.URL+"/v1/companies?note="+forms(token)[encoding])
+	}
 	require.NoError(t, l.r.Client(t).Set(t.Context(), "planted", token, 0).Err())
 	l.see(answer{status: 500, body: []byte("sorry, " + token), header: http.Header{}})
 
 	texts := l.texts(t)
 	texts["logs"] = l.p.stderr.String()
+	hits := strings.Join(find(map[string]string{"logs": texts["logs"]}, []string{token}), "\n")
+	for _, encoding := range append(encodings, "raw") {
+		require.Contains(t, hits, "as "+encoding)
+	}
 	for _, place := range []string{"logs", "answers", "Redis", "/config", filepath.Join(l.p.dir, "config/caddy/autosave.json")} {
 		require.NotEmpty(t, find(map[string]string{place: texts[place]}, l.secrets()), place)
 	}

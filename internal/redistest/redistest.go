@@ -169,7 +169,7 @@ func (s *Server) start() error {
 	if s.sentinel {
 		args = append(args, "--sentinel")
 	}
-	cmd := exec.Command("redis-server", args...)
+	cmd := exec.Command("redis-server", args...) //nolint:gosec // arguments of the test's own
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, endWithParent()
 	if err := cmd.Start(); err != nil {
 		return err

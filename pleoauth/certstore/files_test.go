@@ -236,3 +236,38 @@ func TestFlowsAreBounded(t *testing.T) {
 	_, err := store.TakeFlow(t.Context(), "id")
 	require.NoError(t, err)
 }
+
+// Whatever is in a file, it is a record, or none, or an error that says so.
+func FuzzFiles(f *testing.F) {
+	for _, seed := range []string{"", "{}", "null", "[]", `{"format":"1"}`, `{"rev":"x","format":"1","state":"connected"}`, `{"expires":"9999999999999","data":"eA=="}`, `{"rev":1}`, strings.Repeat(`{"a":`, 2000)} {
+		f.Add([]byte(seed))
+	}
+	dir := f.TempDir()
+	storage := &certmagic.FileStorage{Path: filepath.Join(dir, "data")}
+	store, err := certstore.New(storage, filepath.Join(dir, "locks"), identity)
+	require.NoError(f, err)
+	snapshot, err := store.Read(f.Context(), "acme")
+	require.NoError(f, err)
+	_, err = store.Swap(f.Context(), "acme", snapshot, pleoauth.Record{State: pleoauth.StateConnected, Version: "v", Issuer: identity.Issuer, ClientID: identity.ClientID}, pleoauth.SwapOptions{})
+	require.NoError(f, err)
+	require.NoError(f, store.PutFlow(f.Context(), "id", []byte("data"), time.Hour))
+	var files []string
+	require.NoError(f, filepath.WalkDir(filepath.Join(dir, "data"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, path)
+		}
+		return err
+	}))
+	require.GreaterOrEqual(f, len(files), 2)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		for _, file := range files {
+			require.NoError(t, os.WriteFile(file, content, 0o600))
+		}
+		if _, err := store.Read(t.Context(), "acme"); err != nil {
+			require.ErrorIs(t, err, pleoauth.ErrRecordUnreadable)
+		}
+		_, _, err := store.List(t.Context(), "", 10)
+		require.True(t, err == nil || errors.Is(err, pleoauth.ErrRecordUnreadable), "%v", err)
+		_, _ = store.Flow(t.Context(), "id")
+	})
+}

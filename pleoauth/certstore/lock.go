@@ -51,7 +51,7 @@ func (s *Store) exclusive(ctx context.Context, file string) (unlock func(), err 
 }
 
 // lock is a held lock of one connection: a lock of the operating system on a
-// file of its own, which excludes other holders in this process and in others,
+// file, which excludes other holders in this process and in others,
 // with an end that this process sets itself. A stopped process keeps it until
 // it goes on.
 type lock struct {
@@ -71,7 +71,7 @@ func (s *Store) Lock(ctx context.Context, name string, life time.Duration) (pleo
 	if err := s.ready(ctx); err != nil {
 		return nil, fmt.Errorf("certstore: lock: %w", err)
 	}
-	file, err := s.lockFile(fileName(name, ".lock"))
+	file, err := s.lockFile(lockName(name, ".lock"))
 	if err != nil {
 		return nil, fmt.Errorf("certstore: lock: %w", err)
 	}

@@ -34,6 +34,14 @@ func fileName(name, suffix string) string {
 	return path.Join(append(segments, digits+suffix)...)
 }
 
+// lockName returns the name of a connection's lock file. Lock files stay, so
+// there is a bound to them: whoever may try names of connections would fill the
+// disk otherwise. Two connections that share one wait for each other.
+func lockName(name, suffix string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:2]) + suffix
+}
+
 // nameOf is the reverse of fileName; false: the file is not a connection's.
 func nameOf(file string) (string, bool) {
 	digits, ok := strings.CutSuffix(file, suffix)
