@@ -56,11 +56,11 @@ func (a adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	shared, release, err := app.current(r.Context())
+	shared, err := app.current(r.Context())
 	if err != nil {
 		return apiError(http.StatusServiceUnavailable, err)
 	}
-	defer release()
+	defer shared.leave()
 
 	rest := strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), connectionsPath), "/")
 	if rest == "" {
