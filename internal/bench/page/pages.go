@@ -1,0 +1,3 @@
+package page
+
+func WritePages(r *Results, dir, scaling string) error { return nil }
