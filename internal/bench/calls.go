@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -98,7 +100,7 @@ func (b *bench) calls() error {
 		}
 		calls.Rows = append(calls.Rows, measured)
 	}
-	b.rounds(s, all, calls)
+	b.play(s, all, calls)
 	for _, c := range all {
 		p := page.Process{RSS: stand.Memory("VmRSS", c.pids...)}
 		if c.caddy != nil {
@@ -111,9 +113,9 @@ func (b *bench) calls() error {
 	return nil
 }
 
-// rounds measures every row of every contender once a round, in another order each
+// play measures every row of every contender once a round, in another order each
 // time, until the time for it is over.
-func (b *bench) rounds(s *stand.Stand, all []*contender, calls *page.Calls) {
+func (b *bench) play(s *stand.Stand, all []*contender, calls *page.Calls) {
 	budget := b.left() - b.elsewhere()
 	weight := 0.0
 	for _, r := range rows() {
@@ -121,10 +123,10 @@ func (b *bench) rounds(s *stand.Stand, all []*contender, calls *page.Calls) {
 			weight += slots(r) / float64(c.every)
 		}
 	}
-	least := minRounds
+	least := b.rounds
 	slot := max(150*time.Millisecond, time.Duration(float64(budget)/float64(least)/weight))
 	if b.short {
-		least, slot = 2, 30*time.Millisecond
+		least, slot, budget = 1, 30*time.Millisecond, 0
 	}
 	slot = min(slot, time.Second)
 	calls.Slot = slot

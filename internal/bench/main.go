@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what the proxy costs beside Caddy alone and beside what
 // people write by hand, side by side in one run, and writes what it has measured to
 // docs/benchmarks. Run it in the repository's root, by `make bench`.
@@ -35,23 +37,38 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the repository's root")
 	flag.StringVar(&o.binary, "binary", "", "a built pleo-auth-proxy; default: it is built")
 	flag.IntVar(&o.connections, "connections", 100_000, "how many connections there are where there are many")
+	flag.IntVar(&o.rounds, "rounds", minRounds, "how many rounds of calls there are at least")
 	flag.IntVar(&o.most, "most", 1_000_000, "the most connections that the store is filled with")
 	flag.StringVar(&o.parts, "parts", "", "only these, comma-separated: "+strings.Join(partNames(), ", ")+"; the others stay as they were measured")
 	flag.StringVar(&o.profile, "profile", "", "a `directory` that CPU profiles of Caddy and of the proxy are written to")
+	pages := flag.Bool("pages", false, "measure nothing, and make the pages anew of what was measured")
 	flag.Parse()
+	if *pages {
+		results, err := page.Read(filepath.Join(o.out, "results.json"))
+		if err == nil {
+			err = page.WritePages(results, o.out, o.scaling)
+		}
+		exit(err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	exit(err)
+}
+
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 // options say what is measured.
 type options struct {
 	time                              time.Duration
 	out, scaling, root, binary, parts string
-	connections, most                 int
+	connections, most, rounds         int
 	profile                           string
 	short                             bool // a moment of everything, to see that it works
 	log                               func(format string, a ...any)

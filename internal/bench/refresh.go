@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -78,7 +80,7 @@ func (b *bench) servedAfterStored(s *stand.Stand, r *page.Refresh) error {
 func (b *bench) crowds(s *stand.Stand, r *page.Refresh) error {
 	n, callers, life := 5, 1000, 3*time.Second
 	if b.short {
-		n, callers, life = 1, 50, 2*time.Second
+		n, callers, life = 1, 50, 1500*time.Millisecond
 	}
 	seeder, err := s.Seeder(b.ctx, tokenLife)
 	if err != nil {

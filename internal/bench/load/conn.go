@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package load calls a server over HTTP/1.1 for little: on a machine with two
 // cores a client that costs more than what it measures would measure itself.
 package load

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package stand starts what the benchmarks compare, and what stands around it: an
 // upstream, a token endpoint, Redis, and the contenders between.
 package stand
