@@ -54,7 +54,8 @@ const makeDue = `for _, key in ipairs(redis.call('KEYS', '*:index')) do
 	for _, name in ipairs(redis.call('ZRANGE', key, 0, -1)) do
 		redis.call('ZADD', key, ARGV[1], name)
 	end
-end`
+end
+return 1`
 
 // MakeDue makes all connections due now, or none of them for a month.
 func (s *Stand) MakeDue(ctx context.Context, due bool) error {
