@@ -107,7 +107,7 @@ func distance(b *strings.Builder, c *Calls) {
 		fmt.Fprintf(b, "\n### The distance to nginx\n\nA single caller waits %s µs for nginx with Lua and Redis, %s for Caddy and %s for the proxy. "+
 			"Of the %s µs between nginx and the proxy, %s are Caddy's and %s are the proxy's own. "+
 			"Profiles say what Caddy's are: system calls, goroutines that wake each other (net/http has two for each connection to the upstream and hands each call "+
-			"from one to the other), the reverse proxy's copy of the header, and the collection of some 200 objects for each call. "+
+			"from one to the other), the reverse proxy's copy of the header, and the collection of the objects that each call allocates. "+
 			"What the proxy adds lies in one function, the transport's RoundTrip: three questions about the caller, a look into a map, and a copy of the header. "+
 			"nginx does all of a call in one thread, without a collector, and asks Redis by a socket that is open already: on loopback that is cheap. "+
 			"It refreshes no token.\n",

@@ -49,7 +49,7 @@ func targets(r *Results) (all []target) {
 			t := target{
 				figure: "taking a valid token, parallel, " + of + " connections", aim: "≤ 150 ns, 0 allocations",
 				measured: fmt.Sprintf("%s ns, %.0f allocations", number(h.Nanoseconds), h.Allocations), verdict: atMost(h.Nanoseconds, 150),
-				why: "with 100,000 connections nearly each look-up waits for memory: the map, the entry, its view and its token lie in four places, and the caches hold a fraction of them. On a busy machine the others' data takes their place as well.",
+				why: "wall time, on all cores: where other work takes them, it counts as well. With 100,000 connections nearly each look-up waits for memory: the map, the entry, its view and its token lie in four places, and the caches hold a fraction of them.",
 			}
 			if h.Allocations > 0 {
 				t.verdict = missed
@@ -67,7 +67,7 @@ func targets(r *Results) (all []target) {
 		single := func(row Row) bool { return row.Concurrency == 1 }
 		all = append(all,
 			c.worst("CPU per call", "≤ 1.03", 1.03, cpu, 1, closed,
-				"what the transport adds is in the Go benchmarks below: about one and a half µs and four objects for a call without a body. The rest is noise of the rounds, as a look at the intervals shows."),
+				"what the transport itself adds is in the Go benchmarks below, the network left out: its RoundTrip and no other function. The intervals say how well the rows are known, and fewer than twenty rounds, or a busy machine, say little."),
 			c.worst("calls per second, each row", "≥ 0.97", 0.97, rps, -1, closed, "it follows processor time: see above."),
 			c.worst("p99 at 30 % of capacity, open loop", "≤ 1.05", 1.05, p99, 1, open, "percentiles of single rounds differ by more than that between one and the same contender; the interval says how well it is known."),
 			c.worst("p50 at concurrency 1", "≤ 1.05", 1.05, p50, 1, single, "see CPU per call."))
