@@ -78,3 +78,13 @@ measure-gate: ## measure what telling replicas of a refresh is worth, for minute
 	rm -f docs/figures-gate.json
 	go test -count 1 -timeout 30m -run TestLoadWithEachWay -v ./test -measure-gate -figures $(CURDIR)/docs/figures-gate.json | grep -v -e '=== ' -e '--- PASS'
 	go test -count 1 -run TestTheTableOfTheGateIsWhatWasMeasured ./docs -write-gate
+
+BENCH_TIME ?= 12m
+.PHONY: bench
+bench: ## measure what the proxy costs beside Caddy alone and others, for BENCH_TIME (12m), into docs/benchmarks
+	@scripts/need redis-server redis-server
+	@for need in "nginx nginx" "/usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua" "/usr/share/lua/5.1/nginx/redis.lua lua-nginx-redis"; do \
+		scripts/need $$need || echo "bench: !!!! WITHOUT $$need, nginx WITH Lua IS LEFT OUT"; \
+	done
+	go run ./internal/bench -time $(BENCH_TIME) $(BENCH_OPTIONS)
+	go test -count 1 -run TestTheBenchmarks ./docs

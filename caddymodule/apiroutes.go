@@ -85,11 +85,11 @@ func (a *App) callAPI(w http.ResponseWriter, r *http.Request) *problem {
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(route)), ", "))
 		return methodNotAllowed()
 	}
-	shared, release, err := a.current(r.Context())
+	shared, err := a.current(r.Context())
 	if err != nil {
 		return call.failed(err)
 	}
-	defer release()
+	defer shared.leave()
 	call.source = shared.source
 	return serve(call)
 }

@@ -78,12 +78,12 @@ func (a *Authorise) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 		page.write(w, r)
 		return nil
 	}
-	shared, release, err := a.app.current(r.Context())
+	shared, err := a.app.current(r.Context())
 	if err != nil {
 		a.fail(w, r, request, err)
 		return nil
 	}
-	defer release()
+	defer shared.leave()
 	authorisation, err := shared.source.BeginAuthorisation(r.Context(), request)
 	if err != nil {
 		a.fail(w, r, request, err)

@@ -52,13 +52,13 @@ func (c *Callback) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 		badRequestPage("What your browser brought back from Pleo is malformed.").write(w, r)
 		return nil
 	}
-	shared, release, err := c.app.current(r.Context())
+	shared, err := c.app.current(r.Context())
 	if err != nil {
 		c.logger.Error("a callback cannot be taken", zap.Error(err))
 		unavailablePage("").write(w, r)
 		return nil
 	}
-	defer release()
+	defer shared.leave()
 
 	cookies := flowCookiesFor(c.app.config.RedirectURI)
 	state := query.Get("state")

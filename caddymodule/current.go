@@ -39,16 +39,17 @@ func (l *lifetime) begin(shared *sharedSource) {
 
 func (l *lifetime) end() { l.once.Do(func() { close(l.over) }) }
 
-// current returns the shared source and keeps it open until release is called.
-func (a *App) current(ctx context.Context) (shared *sharedSource, release func(), err error) {
-	shared = a.life.shared.Load()
+// current returns the shared source, which stays open until its leave is called.
+func (a *App) current(ctx context.Context) (*sharedSource, error) {
+	shared := a.life.shared.Load()
 	if shared == nil {
+		var err error
 		if shared, err = a.life.await(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	shared.enter()
-	return shared, shared.leave, nil
+	return shared, nil
 }
 
 func (l *lifetime) await(ctx context.Context) (*sharedSource, error) {

@@ -65,7 +65,7 @@ func tokensOf(names ...string) *fakeTokens {
 }
 
 // newTransport returns a provisioned transport to a server on this machine.
-func newTransport(t *testing.T, server string, tokens tokenSource) *Transport {
+func newTransport(t testing.TB, server string, tokens tokenSource) *Transport {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
@@ -84,7 +84,7 @@ func newTransport(t *testing.T, server string, tokens tokenSource) *Transport {
 }
 
 // callOf returns a call as the reverse proxy hands it to its transport.
-func callOf(t *testing.T, server, method string, body io.Reader) *http.Request {
+func callOf(t testing.TB, server, method string, body io.Reader) *http.Request {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), method, "http://localhost:7536/v2/employees?x=1", body)
 	req = req.WithContext(t.Context())

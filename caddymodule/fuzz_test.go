@@ -83,7 +83,7 @@ func browse(t *testing.T, handler caddyhttp.MiddlewareHandler, rawQuery string, 
 	res := w.Result()
 	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	require.Equal(t, "no-referrer", res.Header.Get("Referrer-Policy"))
-	require.Equal(t, pagePolicy, res.Header.Get("Content-Security-Policy"))
+	require.Equal(t, pagePolicy("'none'"), res.Header.Get("Content-Security-Policy"))
 	return res
 }
 

@@ -2,18 +2,34 @@ package caddymodule
 
 import (
 	"net/http"
-	"net/textproto"
+	"net/url"
 	"strings"
 )
 
-// private lists request headers that do not go to Pleo: credentials, cookies
-// that a browser has for localhost, and what tells of the network behind us.
-var private = map[string]struct{}{
-	"Authorization":       {},
-	"Proxy-Authorization": {},
-	"Cookie":              {},
-	"Forwarded":           {},
-	connectionHeader:      {},
+// isPrivate reports whether a request header does not go to Pleo: credentials,
+// cookies that a browser has for localhost, and what tells of the network behind
+// us. It looks at the length first: each call asks for each of its headers.
+func isPrivate(name string) bool {
+	switch len(name) {
+	case len("Cookie"):
+		return strings.EqualFold(name, "Cookie")
+	case len("Forwarded"):
+		return strings.EqualFold(name, "Forwarded")
+	case len("Authorization"):
+		if strings.EqualFold(name, "Authorization") {
+			return true
+		}
+	case len(connectionHeader):
+		if strings.EqualFold(name, connectionHeader) {
+			return true
+		}
+	case len("Proxy-Authorization"):
+		if strings.EqualFold(name, "Proxy-Authorization") {
+			return true
+		}
+	}
+	const forwarded = "X-Forwarded-"
+	return len(name) >= len(forwarded) && strings.EqualFold(name[:len(forwarded)], forwarded)
 }
 
 // dropPrivate keeps a call's trailers from saying what its header may not: a
@@ -26,10 +42,11 @@ func dropPrivate(trailer http.Header) {
 	}
 }
 
-func isPrivate(name string) bool {
-	name = textproto.CanonicalMIMEHeaderKey(name)
-	_, ok := private[name]
-	return ok || strings.HasPrefix(name, "X-Forwarded-")
+// sent is a request as it goes to Pleo, in one piece of memory.
+type sent struct {
+	request       http.Request
+	url           url.URL
+	authorization [1]string
 }
 
 // outgoing returns the request as it goes to Pleo. It is a copy: the request
@@ -38,11 +55,11 @@ func isPrivate(name string) bool {
 // URL.Host stays what is dialled. Host is the API's after all operations on
 // headers, and so is the name that TLS checks.
 func (t *Transport) outgoing(req *http.Request, authorization string) *http.Request {
-	out := req.WithContext(req.Context())
-	u := *req.URL
-	u.Scheme = t.api.scheme
-	u.User = nil // net/http would make an Authorization of it
-	out.URL = &u
+	s := &sent{request: *req, url: *req.URL}
+	out := &s.request
+	out.URL = &s.url
+	out.URL.Scheme = t.api.scheme
+	out.URL.User = nil // net/http would make an Authorization of it
 	out.Host = t.api.host
 	// With GetBody, net/http sends a request again by itself, POST included.
 	out.GetBody = nil
@@ -61,7 +78,8 @@ func (t *Transport) outgoing(req *http.Request, authorization string) *http.Requ
 		delete(out.Header, "Connection")
 	}
 	if authorization != "" {
-		out.Header["Authorization"] = []string{authorization}
+		s.authorization[0] = authorization
+		out.Header["Authorization"] = s.authorization[:]
 	}
 	return out
 }

@@ -18,6 +18,13 @@ const (
 
 var replayMemory = newBudget(replayBudget)
 
+// pooledSize is how large the buffers are that bodies are kept in one after
+// another: most bodies are smaller, and clearing and collecting memory for each would
+// cost more than all else that is done with them here.
+const pooledSize = 16 << 10
+
+var replayPool = sync.Pool{New: func() any { return new([pooledSize]byte) }}
+
 // budget is memory that calls share.
 type budget struct{ left atomic.Int64 }
 
@@ -56,8 +63,9 @@ type replay struct {
 	reading sync.Mutex // held during source.Read
 
 	mu       sync.Mutex
-	total    int    // what was read from the source
-	kept     []byte // the end of that
+	total    int               // what was read from the source
+	kept     []byte            // the end of that
+	pooled   *[pooledSize]byte // what kept lies in, if it is of the pool
 	reserved int64
 	tooLarge bool
 	end      error // what the source ended with
@@ -66,14 +74,15 @@ type replay struct {
 	current  *attempt
 }
 
+// noBody is the replay of all calls without a body. Nothing in it ever changes.
+var noBody = new(replay)
+
 func newReplay(req *http.Request, limit int64, memory *budget) *replay {
-	r := &replay{declared: req.ContentLength, limit: limit, memory: memory}
-	if req.Body != nil && req.Body != http.NoBody {
-		r.source = req.Body
-		r.trailer = req.Trailer // in which the body's end puts what was announced, and what was not
-		dropPrivate(r.trailer)
+	if req.Body == nil || req.Body == http.NoBody {
+		return noBody
 	}
-	return r
+	dropPrivate(req.Trailer) // in which the body's end puts what was announced, and what was not
+	return &replay{source: req.Body, trailer: req.Trailer, declared: req.ContentLength, limit: limit, memory: memory}
 }
 
 // repeatable reports whether a further attempt would send all that the ones
@@ -163,9 +172,19 @@ func (r *replay) reserveLocked(size int64) bool {
 	if !r.memory.take(want - r.reserved) {
 		return false
 	}
-	grown := make([]byte, len(r.kept), want)
+	old := r.pooled
+	var grown []byte
+	if r.pooled = nil; want <= pooledSize {
+		r.pooled = replayPool.Get().(*[pooledSize]byte) //nolint:forcetypeassert // nothing else is put there
+		grown = r.pooled[:len(r.kept):want]
+	} else {
+		grown = make([]byte, len(r.kept), want)
+	}
 	copy(grown, r.kept)
 	r.kept, r.reserved = grown, want
+	if old != nil {
+		replayPool.Put(old)
+	}
 	return true
 }
 
@@ -180,4 +199,8 @@ func (r *replay) releaseLocked() {
 	}
 	r.memory.give(r.reserved)
 	r.kept, r.reserved = nil, 0
+	if r.pooled != nil {
+		replayPool.Put(r.pooled)
+		r.pooled = nil
+	}
 }

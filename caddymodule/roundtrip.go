@@ -44,11 +44,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return t.answer(req, invalidConnection(), err)
 	}
-	shared, release, err := t.app.current(ctx)
+	shared, err := t.app.current(ctx)
 	if err != nil {
 		return t.answer(req, t.app.tokenProblem(connection, err), err)
 	}
-	defer release()
+	defer shared.leave()
 	return t.call(req, body, connection, t.tokens(shared))
 }
 

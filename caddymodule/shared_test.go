@@ -94,9 +94,9 @@ func TestARequestWaitsForTheStart(t *testing.T) {
 	app := &App{life: newLifetime(), opener: openerFor(t, t.TempDir(), nil)}
 	got := make(chan error, 1)
 	go func() {
-		_, release, err := app.current(t.Context())
+		shared, err := app.current(t.Context())
 		if err == nil {
-			release()
+			shared.leave()
 		}
 		got <- err
 	}()
@@ -106,7 +106,7 @@ func TestARequestWaitsForTheStart(t *testing.T) {
 
 	over := &App{life: newLifetime()}
 	require.NoError(t, over.Cleanup())
-	_, _, err := over.current(t.Context())
+	_, err := over.current(t.Context())
 	require.ErrorIs(t, err, errNotStarted, "its configuration was refused")
 }
 
@@ -114,11 +114,11 @@ func TestASourceIsClosedAfterItsLastCall(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	app := &App{life: newLifetime(), opener: openerFor(t, t.TempDir(), nil)}
 	require.NoError(t, app.Start())
-	shared, release, err := app.current(t.Context())
+	shared, err := app.current(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, app.Cleanup())
 	require.NotEqual(t, pleoauth.HealthStarting, shared.source.Health(t.Context()).Status, "a call still needs it")
-	release()
+	shared.leave()
 	require.Eventually(t, func() bool {
 		return shared.source.Health(t.Context()).Status == pleoauth.HealthStarting // it is closing
 	}, 5*time.Second, 5*time.Millisecond)

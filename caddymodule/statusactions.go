@@ -42,12 +42,12 @@ func (s *Status) act(w http.ResponseWriter, r *http.Request, guard formGuard) {
 		formPage(err).write(w, r)
 		return
 	}
-	shared, release, err := s.app.current(r.Context())
+	shared, err := s.app.current(r.Context())
 	if err != nil {
 		s.fail(w, r, f.connection, err)
 		return
 	}
-	defer release()
+	defer shared.leave()
 	switch f.action {
 	case actionConnect:
 		s.connect(w, r, guard, shared.source, f.connection)

@@ -58,12 +58,12 @@ func (s *Status) show(w http.ResponseWriter, r *http.Request, guard formGuard) {
 		formPage(errForm).write(w, r)
 		return
 	}
-	shared, release, err := s.app.current(r.Context())
+	shared, err := s.app.current(r.Context())
 	if err != nil {
 		s.fail(w, r, "", err)
 		return
 	}
-	defer release()
+	defer shared.leave()
 	if query.Has("disconnect") {
 		s.ask(w, r, guard, shared.source, query.Get("disconnect"))
 		return
