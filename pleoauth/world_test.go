@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -150,11 +151,20 @@ func callback(t *testing.T, back string, begun pleoauth.Authorisation) pleoauth.
 	}
 }
 
-// token returns a connection's current token, which must be a live one.
+// token returns a connection's current token, which must be a live one. A refresh
+// in the background may kill one just as it is handed out: then there is the next.
 func (w *world) token(r *replica, name string) *pleoauth.Token {
 	w.t.Helper()
 	token, err := r.Token(context.Background(), name)
 	require.NoError(w.t, err)
+	if w.lives(token) {
+		return token
+	}
+	overtaken := token.Version()
+	synctest.Wait()
+	token, err = r.Token(context.Background(), name)
+	require.NoError(w.t, err)
+	require.NotEqual(w.t, overtaken, token.Version(), "the token must live")
 	require.True(w.t, w.lives(token), "the token must live")
 	return token
 }
