@@ -34,4 +34,4 @@ const LeastClusterACL = "+cluster|slots"
 // LeastSentinelACL are the rules of a user at the Sentinels, who may find out
 // which server is the master and hear when another one is.
 const LeastSentinelACL = "resetchannels &+switch-master &+replica-reconf-done -@all" +
-	" +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels"
+	" +ping +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels"
