@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,14 +76,17 @@ func sendRaw(t *testing.T, p *proxy, head, body string) []answer {
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, head)
 	require.NoError(t, err)
-	sent := make(chan struct{})
+	sent, answered := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(sent)
 		_, _ = io.WriteString(conn, body) // the proxy may well hang up
+		<-answered                        // a caller that ends its side before has gone away, for Caddy
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.CloseWrite() // so that a connection which is kept alive ends, too
 		}
 	}()
+	first := sync.OnceFunc(func() { close(answered) })
+	defer first()
 	var answers []answer
 	for in := bufio.NewReader(conn); len(answers) < 3; {
 		res, err := http.ReadResponse(in, nil)
@@ -91,7 +95,9 @@ func sendRaw(t *testing.T, p *proxy, head, body string) []answer {
 		}
 		got, _ := io.ReadAll(res.Body)
 		answers = append(answers, answer{status: res.StatusCode, header: res.Header, body: got})
+		first()
 	}
+	first()
 	_ = conn.Close()
 	<-sent
 	return answers
