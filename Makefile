@@ -15,7 +15,7 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 
 .PHONY: test
 test: needs vet lint ## everything that has to pass: vet, linter (where installed), all tests with the race detector
-	go test -race -timeout 10m ./...
+	go test -race -timeout 12m ./test ./... # the longest first, beside all others
 	cd deploy/test && go test ./...
 
 .PHONY: faults

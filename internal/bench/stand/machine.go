@@ -78,7 +78,8 @@ func Processor() string {
 // Kernel returns the operating system's kernel and its release.
 func Kernel() string {
 	text, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return "Linux " + strings.TrimSpace(string(text))
+	release, _, _ := strings.Cut(strings.TrimSpace(string(text)), "-") // what follows is its builder's
+	return "Linux " + release
 }
 
 // LoadAverage returns the first of /proc/loadavg: how busy the machine was in the
