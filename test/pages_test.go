@@ -16,14 +16,14 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
-// connectionsPath is where the tests have the connections page.
-const connectionsPath = "/pleo/connections"
+// statusPath is where the tests have the connections page.
+const statusPath = "/pleo/status"
 
 // startPages starts a proxy with all pages, and a browser to look at them.
 func startPages(t *testing.T) (*pleo, *proxy, *chromium) {
 	t.Helper()
 	e := startPleo(t)
-	return e, startProxy(t, e, config{site: "pleo_status " + connectionsPath}), startChromium(t)
+	return e, startProxy(t, e, config{site: "pleo_status " + statusPath}), startChromium(t)
 }
 
 // consent chooses a company at Pleo and decides, approve or deny.
@@ -58,7 +58,7 @@ func TestPeopleConnectAndDisconnectInABrowserWithoutScripts(t *testing.T) {
 
 	t.Run("from the first click to data in the application", func(t *testing.T) {
 		b := c.person(t)
-		requireShown(t, "200 Connections")(b.open(p.URL + connectionsPath))
+		requireShown(t, "200 Connections")(b.open(p.URL + statusPath))
 		require.Contains(t, b.text("main"), "Nothing is connected yet")
 		b.fill("#connection", "acme")
 		status, _ := b.click("form[method=post] button")
@@ -70,7 +70,7 @@ func TestPeopleConnectAndDisconnectInABrowserWithoutScripts(t *testing.T) {
 		require.Equal(t, company(1).ID, get(t, p.URL+"/v1/echo", on("acme")).companyID(t))
 		p.employees(t, on("acme"))
 
-		requireShown(t, "200 Connections")(b.open(p.URL + connectionsPath))
+		requireShown(t, "200 Connections")(b.open(p.URL + statusPath))
 		require.Contains(t, b.text("tbody"), "acme")
 		require.Equal(t, "Connected", b.text(".state"))
 		requireShown(t, "400 This link cannot be used")(b.open(p.redirectURI() + "?state=made-up&code=x"))
@@ -78,7 +78,7 @@ func TestPeopleConnectAndDisconnectInABrowserWithoutScripts(t *testing.T) {
 
 	t.Run("disconnecting asks first, and connecting again heals", func(t *testing.T) {
 		b := c.person(t)
-		b.open(p.origin() + connectionsPath)
+		b.open(p.origin() + statusPath)
 		requireShown(t, "200 Disconnect acme?")(b.click(disconnectLink("acme")))
 		requireShown(t, "200 Connections")(b.click("a.button")) // Keep it
 		p.employees(t, on("acme"))
@@ -128,25 +128,25 @@ func TestPeopleConnectAndDisconnectInABrowserWithoutScripts(t *testing.T) {
 
 	t.Run("a page of another site gets nowhere", func(t *testing.T) {
 		b := c.person(t)
-		b.open(p.URL + connectionsPath) // has its cookie
+		b.open(p.URL + statusPath) // has its cookie
 		// The emulator's page is one of another origin. It has a link and a form.
 		b.open(e.AuthURL + "/oauth/authorize")
 		lead := func(html string) {
 			b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.body.innerHTML = %q", html)))
 		}
-		lead(fmt.Sprintf(`<a href=%q>connections</a>`, p.URL+connectionsPath))
+		lead(fmt.Sprintf(`<a href=%q>connections</a>`, p.URL+statusPath))
 		requireShown(t, "403 Opened from another site")(b.click("a"))
 		requireShown(t, "200 Connections")(b.click("a.button")) // Go on
 
 		b.open(e.AuthURL + "/oauth/authorize")
-		lead(fmt.Sprintf(`<form method="post" action=%q><input name="action" value="disconnect"><input name="connection" value="acme"><button>x</button></form>`, p.URL+connectionsPath))
+		lead(fmt.Sprintf(`<form method="post" action=%q><input name="action" value="disconnect"><input name="connection" value="acme"><button>x</button></form>`, p.URL+statusPath))
 		requireShown(t, "403 Opened from another site")(b.click("button"))
 		p.employees(t, on("acme"))
 	})
 
 	t.Run("all can be done by keyboard", func(t *testing.T) {
 		b := c.person(t)
-		b.open(p.origin() + connectionsPath)
+		b.open(p.origin() + statusPath)
 		focus := func() string {
 			return value(b, chromedp.Evaluate[string](`(e => (e.name || e.textContent.trim()) + (getComputedStyle(e).outlineStyle === "none" ? " without a ring" : ""))(document.activeElement)`))
 		}
@@ -156,7 +156,7 @@ func TestPeopleConnectAndDisconnectInABrowserWithoutScripts(t *testing.T) {
 			order = append(order, focus())
 		}
 		require.Equal(t, []string{"find", "Find", "connection", "Connect", "Reconnect acme", "Disconnect acme", "Reconnect globex"}, order)
-		b.open(p.origin() + connectionsPath)
+		b.open(p.origin() + statusPath)
 		b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent("nobody"))
 		requireShown(t, "404 Connections")(b.load(chromedp.KeyEvent(kb.Enter)))
 		require.Equal(t, "nobody", value(b, chromedp.Value(chromedp.CSS("#connection"))), "ready to be connected")
@@ -191,16 +191,16 @@ func TestThePagesCanBeReadByEverybody(t *testing.T) {
 		name, heading string
 		open          func() (int, string)
 	}{
-		{"connections", "200 Connections", func() (int, string) { return b.open(p.URL + connectionsPath) }},
-		{"nothing found", "404 Connections", func() (int, string) { return b.open(p.URL + connectionsPath + "?find=nobody") }},
+		{"connections", "200 Connections", func() (int, string) { return b.open(p.URL + statusPath) }},
+		{"nothing found", "404 Connections", func() (int, string) { return b.open(p.URL + statusPath + "?find=nobody") }},
 		{"not a name", "400 Connections", func() (int, string) {
-			b.open(p.URL + connectionsPath)
+			b.open(p.URL + statusPath)
 			b.fill("#connection", "a/b")
 			return b.click("form[method=post] button")
 		}},
-		{"disconnect", "200 Disconnect acme?", func() (int, string) { return b.open(p.URL + connectionsPath + "?disconnect=acme") }},
-		{"disconnect, long", "200 Disconnect " + long + "?", func() (int, string) { return b.open(p.URL + connectionsPath + "?disconnect=" + long) }},
-		{"connections, long", "200 Connections", func() (int, string) { return b.open(p.URL + connectionsPath) }},
+		{"disconnect", "200 Disconnect acme?", func() (int, string) { return b.open(p.URL + statusPath + "?disconnect=acme") }},
+		{"disconnect, long", "200 Disconnect " + long + "?", func() (int, string) { return b.open(p.URL + statusPath + "?disconnect=" + long) }},
+		{"connections, long", "200 Connections", func() (int, string) { return b.open(p.URL + statusPath) }},
 		{"link not usable", "400 This link cannot be used", func() (int, string) { return b.open(p.redirectURI() + "?state=x&code=y") }},
 		{"denied", "403 Not authorised", func() (int, string) {
 			b.open(p.origin() + "/pleo/authorise?connection=acme")
@@ -215,7 +215,7 @@ func TestThePagesCanBeReadByEverybody(t *testing.T) {
 		if scheme == "dark" {
 			b.screen(320, 640, "dark")
 		} else {
-			b.open(p.URL + connectionsPath)
+			b.open(p.URL + statusPath)
 			b.screen(1120, 880, "light")
 			b.picture("connections")
 			b.screen(390, 844, "dark")

@@ -18,7 +18,8 @@ func guide(s settings, pleo *pleotest.Server) string {
               refreshed while they are used
 
   health      http://127.0.0.1:%[2]d/healthz
-  connections %[1]s/pleo/connections
+  connections %[1]s/pleo/status, or
+              go run ./cmd/pleo-auth-proxy pleo connections --address http://127.0.0.1:%[2]d
   the page    %[1]s/
   the log     %[4]s/proxy.log
   emulator    %[5]s, %[6]s
