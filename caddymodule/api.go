@@ -33,8 +33,7 @@ type API struct {
 	AllowClients []string `json:"allow_clients,omitempty"`
 
 	// Host names that calls may have in their Host, besides loopback ones and
-	// that of Pleo's API.
-	// Default: none.
+	// that of Pleo's API. Default: none.
 	AllowHosts []string `json:"allow_hosts,omitempty"`
 
 	app    *App

@@ -9,6 +9,7 @@ import (
 // write answers r with the problem.
 func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 	res := p.response(r)
+	defer func() { _ = res.Body.Close() }()
 	maps.Copy(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
 	_, _ = io.Copy(w, res.Body) // the caller may have gone away

@@ -126,13 +126,13 @@ func printHealth(w io.Writer, health pleoauth.Health, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(health)
 	}
-	line := health.Status
+	lines := []string{health.Status}
 	if len(health.Reasons) > 0 {
-		line += ": " + strings.Join(health.Reasons, "; ")
+		lines[0] += ": " + strings.Join(health.Reasons, "; ")
 	}
 	for _, risk := range health.Risks {
-		line += "\nrisk: " + risk
+		lines = append(lines, "risk: "+risk)
 	}
-	_, err := fmt.Fprintln(w, line)
+	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
-// ownKeys returns the keys in a file, one a line, and makes both first if there
-// is none. Two
-// processes that start at the same time get the same key: a link to a name that
-// is there fails, so that the first one wins, and nobody sees half a file.
+// ownKeys returns the keys in a file, one a line. If there is no file, it makes
+// one, with a key. Two processes that start at the same time get the same key: a
+// link to a name that is there fails, so that the first one wins, and nobody sees
+// half a file.
 func ownKeys(path string) ([]string, error) {
 	keys, err := readKeys(path)
 	if !errors.Is(err, fs.ErrNotExist) {

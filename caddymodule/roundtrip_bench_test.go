@@ -58,7 +58,7 @@ func BenchmarkTransport(b *testing.B) {
 				tr := newTransport(b, server, constantTokens{new(pleoauth.Token)})
 				tr.HTTPTransport.Transport.RegisterProtocol("http", &atOnce{make([]byte, 32<<10)})
 				reader := bytes.NewReader(body)
-				var source io.ReadCloser = io.NopCloser(reader)
+				source := io.NopCloser(reader)
 				req := callOf(b, server, method, nil)
 				req.Header.Set("User-Agent", "bench")
 				req.Header.Set("Accept", "application/json")

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"io"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -106,10 +104,7 @@ func (s *Status) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 func refuseVisitor(w http.ResponseWriter, r *http.Request, reason string) {
 	p := clientNotAllowed(reason)
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
-		res := p.response(r)
-		maps.Copy(w.Header(), res.Header)
-		w.WriteHeader(res.StatusCode)
-		_, _ = io.Copy(w, res.Body)
+		p.write(w, r)
 		return
 	}
 	answer := &page{status: p.Status, Sign: "warn", Title: "Not allowed", Hint: "Nothing was changed."}

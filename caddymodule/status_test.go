@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -197,10 +198,7 @@ func TestFormsThatThisBrowserWasNotGivenDoNothing(t *testing.T) {
 	require.Empty(t, set, "the browser has one already")
 
 	with := func(changes ...string) url.Values {
-		form := url.Values{}
-		for name, values := range good {
-			form[name] = values
-		}
+		form := maps.Clone(good)
 		for i := 0; i < len(changes); i += 2 {
 			form.Set(changes[i], changes[i+1])
 		}

@@ -22,7 +22,7 @@ func TestTheTableOfTheGateIsWhatWasMeasured(t *testing.T) {
 	require.Regexp(t, measuredTable, document)
 	written := measuredTable.ReplaceAllString(document, "${1}"+gateTable(t)+"${2}")
 	if *writeGate {
-		require.NoError(t, os.WriteFile("gate.md", []byte(written), 0o644)) //nolint:gosec // it is documentation
+		require.NoError(t, os.WriteFile("gate.md", []byte(written), 0o644))
 		return
 	}
 	require.Equal(t, written, document, "run: go test -run %s ./docs -write-gate", t.Name())

@@ -76,7 +76,7 @@ func (s *logSource) take(within *ast.FuncDecl, call *ast.CallExpr) {
 	message, constant := literal(call.Args[0])
 	switch last := name(callee.X); {
 	case last == "logger" && callee.Sel.Name == "Check":
-		level, constant = "debug", true
+		level = "debug"
 		message, _ = literal(call.Args[1])
 	case level == "" || last == "http":
 		return

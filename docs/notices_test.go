@@ -48,7 +48,7 @@ func TestTheMessageIsOneThatTheProxySendsAndTheLibraryVerifies(t *testing.T) {
 	require.True(t, ok)
 	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n")))
 	require.NoError(t, err)
-	require.Regexp(t, regexp.MustCompile("example's secret is `(whsec_[^`]*)`"), page)
+	require.Regexp(t, "example's secret is `(whsec_[^`]*)`", page)
 	require.NoError(t, verifier.VerifyIgnoringTimestamp([]byte(body), req.Header))
 
 	sent := tellOfAnEnd(t, documentedEnd)

@@ -34,8 +34,10 @@ var references = []reference{
 		comment: "syntax: pleo",
 		within:  "{\npleo {\nOPTION\n}\n}\n",
 		config:  reflect.TypeFor[caddymodule.App](),
-		names: map[string]string{"encryption_keys": "encryption_key", "second_client_secret": "client_secret",
-			"url": "", "secrets": "", "after": "", "timeout": ""}, // of notify, below
+		names: map[string]string{
+			"encryption_keys": "encryption_key", "second_client_secret": "client_secret",
+			"url": "", "secrets": "", "after": "", "timeout": "",
+		}, // of notify, below
 		samples: map[string]string{
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",
 			"client_id": "acme", "client_secret": "{env.SECRET}", "scopes": "users:read export:read",

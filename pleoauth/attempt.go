@@ -88,8 +88,8 @@ func (a *attempt) turn() (bool, error) {
 
 // refresh marks the record and spends its token. settled is the nonce of a
 // mark that may be replaced, since Pleo said at asked or later that the token
-// lives, or "". It returns nil when the record has to be
-// looked at again: after a success it has left the version behind.
+// lives, or "". It returns nil when the record has to be looked at again: after a
+// success it has left the version behind.
 func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error {
 	g, err := a.openGrant(a.c.name, snap.Sealed)
 	if err != nil {

@@ -105,7 +105,7 @@ func (s *Source) withOtherSecret(c *connection, r refreshed, log *slog.Logger) e
 
 // unanswered says what callers get where Pleo was asked and gave no answer, and
 // the reason that stands in the record.
-func unanswered(err error) (kind error, reason string) {
+func unanswered(err error) (kind error, reason string) { //nolint:staticcheck // kind is what it says, not what failed
 	if errors.Is(err, ErrMisconfigured) {
 		return ErrClientRejected, reasonClientRejected
 	}

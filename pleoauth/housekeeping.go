@@ -45,15 +45,15 @@ func (s *Source) forget(unused func(*connection) bool) {
 }
 
 // absentNames remembers, in order, the entries of names that have no record, or
-// may have none: it could not be read.
-// Without a bound, a caller who tries names could fill the memory.
+// may have none: it could not be read. Without a bound, a caller who tries names
+// could fill the memory.
 type absentNames struct {
 	mu    sync.Mutex
 	names []*connection
 }
 
-// absentName notes that a name has no record that this process has seen, and forgets the one noted
-// longest ago if there are too many.
+// absentName notes that this process has seen no record of a name. Of too many
+// such names, the half that was noted longest ago is forgotten.
 func (s *Source) absentName(c *connection) {
 	s.absent.mu.Lock()
 	defer s.absent.mu.Unlock()

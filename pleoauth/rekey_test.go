@@ -2,7 +2,6 @@ package pleoauth_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -199,7 +198,7 @@ func TestWhatNoKeyOpensIsKeptNamedAndOpensOnceTheKeyIsBack(t *testing.T) {
 		_, err = lost.Token(context.Background(), "customer-0")
 		require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
 		sealed := new(pleoauth.SealedError)
-		require.True(t, errors.As(err, &sealed))
+		require.ErrorAs(t, err, &sealed)
 		require.Equal(t, oldID, sealed.KeyID)
 		require.True(t, sealed.Missing)
 		require.Error(t, lost.Refresh(context.Background(), "customer-0"))

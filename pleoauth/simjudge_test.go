@@ -164,6 +164,7 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 			s.broken("I2: a disconnect was undone")
 		}
 		return 0
+	case pleoauth.StateReauthorisationRequired:
 	}
 	if first && (l.revoked || l.disconnected || l.perhapsDisconnected || l.failedConsent) {
 		return 0

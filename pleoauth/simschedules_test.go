@@ -61,7 +61,7 @@ func TestSimulatedSchedules(t *testing.T) {
 		if *tallyFile != "" && !t.Failed() {
 			text, err := json.MarshalIndent(tally, "", "\t")
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
+			require.NoError(t, os.WriteFile(*tallyFile, append(text, '\n'), 0o644))
 		}
 	}
 }

@@ -178,7 +178,7 @@ func (b *tab) picture(name string) {
 	require.NoError(b.t, err)
 	var small bytes.Buffer
 	require.NoError(b.t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, fewColours(taken)))
-	require.NoError(b.t, os.WriteFile(filepath.Join(*screenshots, name+".png"), small.Bytes(), 0o644)) //nolint:gosec // a picture for the documentation
+	require.NoError(b.t, os.WriteFile(filepath.Join(*screenshots, name+".png"), small.Bytes(), 0o644))
 }
 
 // fewColours returns the picture with the 256 colours that it has most of, which

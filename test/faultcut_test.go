@@ -41,8 +41,11 @@ func allCuts() []cut {
 		for _, broken := range []bool{true, false} {
 			for _, directions := range [][]direction{{toServer}, {toClient}, {toServer, toClient}} {
 				for _, c := range []cut{
-					{at: "at the lock", when: atLock}, {at: "at the mark", when: atMark}, {at: "at the save", when: atSave},
-					{pleo: true, at: "at the sending", when: atSend}, {pleo: true, at: "at the answer", when: atAnswer},
+					{at: "at the lock", when: atLock},
+					{at: "at the mark", when: atMark},
+					{at: "at the save", when: atSave},
+					{pleo: true, at: "at the sending", when: atSend},
+					{pleo: true, at: "at the answer", when: atAnswer},
 				} {
 					c.directions, c.lasts, c.broken = directions, lasts, broken
 					if c.possible() {

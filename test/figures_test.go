@@ -50,5 +50,5 @@ func figure(t *testing.T, row, name string, value any) {
 	all[row][name] = value
 	text, err = json.MarshalIndent(all, "", "\t")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(*figuresFile, append(text, '\n'), 0o644)) //nolint:gosec // it is documentation
+	require.NoError(t, os.WriteFile(*figuresFile, append(text, '\n'), 0o644))
 }

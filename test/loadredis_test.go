@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,7 +94,7 @@ func startMonitor(t *testing.T, r *redistest.Server, keep func(command) bool) *m
 func (m *monitor) seen() []command {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.commands[:len(m.commands):len(m.commands)]
+	return slices.Clip(m.commands)
 }
 
 var (

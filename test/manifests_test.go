@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,7 +68,7 @@ func newCluster(t *testing.T, e *pleo) *cluster {
 	decoder := yaml.NewDecoder(bytes.NewReader(rendered))
 	for {
 		var m manifest
-		if err := decoder.Decode(&m); err == io.EOF {
+		if err := decoder.Decode(&m); errors.Is(err, io.EOF) {
 			break
 		} else {
 			require.NoError(t, err)
@@ -247,7 +248,8 @@ func TestTheRedisThatIsDeliveredLetsNobodyElseInAndTheProxyDoNoMoreThanItNeeds(t
 	require.Equal(t, redisstore.LeastACL, strings.Join(strings.Fields(string(rules)), " "))
 	pleo := []string{"--user", "pleo", "--pass", "correct horse battery staple"}
 	for _, refused := range [][]string{
-		{"get", "pleo:x"}, {"ping"},
+		{"get", "pleo:x"},
+		{"ping"},
 		{"--user", "probe", "--pass", "-", "get", "pleo:x"},
 		append(slices.Clone(pleo), "get", "other:x"),
 		append(slices.Clone(pleo), "config", "get", "*"),

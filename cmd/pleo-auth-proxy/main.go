@@ -1,4 +1,5 @@
-// Command pleo-auth-proxy is Caddy with all of its standard modules and the Pleo modules of this project.
+// Command pleo-auth-proxy is Caddy with all of its standard modules and the
+// Pleo modules of this project.
 package main
 
 import (

@@ -89,7 +89,7 @@ func TestTheBuildGetsWhatItNeeds(t *testing.T) {
 	}
 	ignored, err := os.ReadFile(filepath.Join(root, ".dockerignore"))
 	require.NoError(t, err)
-	for _, pattern := range strings.Fields(string(ignored)) {
+	for pattern := range strings.FieldsSeq(string(ignored)) {
 		require.False(t, copied[pattern], "%s is ignored", pattern)
 	}
 	const module = "github.com/pleo-auth-proxy/pleo-auth-proxy/"
@@ -99,7 +99,7 @@ func TestTheBuildGetsWhatItNeeds(t *testing.T) {
 	out, err := list.Output()
 	require.NoError(t, err)
 	ours := 0
-	for _, name := range strings.Fields(string(out)) {
+	for name := range strings.FieldsSeq(string(out)) {
 		if path, ok := strings.CutPrefix(name, module); ok {
 			ours++
 			first, second, _ := strings.Cut(path, "/")

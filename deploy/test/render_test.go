@@ -67,7 +67,7 @@ func render(t *testing.T, folder string) manifests {
 		names: map[string]bool{}, namespace: map[string]string{},
 		configs: map[string]corev1.ConfigMap{}, services: map[string]corev1.Service{},
 	}
-	for _, document := range strings.Split(kustomize(t, folder), "\n---\n") {
+	for document := range strings.SplitSeq(kustomize(t, folder), "\n---\n") {
 		var head struct {
 			metav1.TypeMeta   `json:",inline"`
 			metav1.ObjectMeta `json:"metadata"`

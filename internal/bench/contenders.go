@@ -113,7 +113,7 @@ func uniformly(names []string) func() load.Names {
 // ones has nothing to do with their order.
 func skewed(names []string) func() load.Names {
 	names = slices.Clone(names)
-	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] }) //nolint:gosec // a load
 	return func() load.Names {
 		zipf := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), 1)), zipfExponent, 1, uint64(len(names)-1)) //nolint:gosec // a load
 		return func() string { return names[zipf.Uint64()] }

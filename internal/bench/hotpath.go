@@ -19,7 +19,7 @@ var (
 
 // hotPath runs the Go benchmarks and keeps the medians.
 func (b *bench) hotPath() error {
-	cmd := exec.CommandContext(b.ctx, "go", "test", "./pleoauth", "./caddymodule", "-run", "^$", //nolint:gosec // our own tests
+	cmd := exec.CommandContext(b.ctx, "go", "test", "./pleoauth", "./caddymodule", "-run", "^$",
 		"-bench", "^(BenchmarkToken|BenchmarkTransport)$", "-benchmem", "-count", "6", "-benchtime", "500ms")
 	cmd.Dir = b.root
 	out, err := cmd.CombinedOutput()

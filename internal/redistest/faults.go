@@ -30,7 +30,7 @@ func (s *Server) RestartEmpty() error {
 func (s *Sentinel) Detach(ctx context.Context) error {
 	client := s.Replica.client()
 	defer client.Close()
-	return client.SlaveOf(ctx, "NO", "ONE").Err()
+	return client.ReplicaOf(ctx, "NO", "ONE").Err()
 }
 
 // Promoted waits until the Sentinels have made the replica the master.

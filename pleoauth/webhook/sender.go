@@ -104,7 +104,7 @@ func (s *sender) post(req *http.Request) error {
 	if err != nil {
 		return withoutURL(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
 	switch {
 	case res.StatusCode >= 200 && res.StatusCode < 300:

@@ -65,9 +65,9 @@ type Worker struct {
 	mu            sync.Mutex
 	begun, closed bool
 
-	stop    chan struct{} // closed when Close begins
-	ended   chan struct{} // closed when the loop has ended
-	sending context.Context
+	stop    chan struct{}      // closed when Close begins
+	ended   chan struct{}      // closed when the loop has ended
+	sending context.Context    //nolint:containedctx // it is the worker's own, and ends with it
 	cut     context.CancelFunc // ends what is being sent
 }
 

@@ -15,7 +15,7 @@ func Chart(r *Results) string {
 	y := 30
 	if r.Calls != nil {
 		for _, row := range r.Calls.Rows {
-			if row.Concurrency != 32 && !(row.Concurrency == 1 && strings.HasPrefix(row.Name, "GET")) {
+			if row.Concurrency != 32 && (row.Concurrency != 1 || !strings.HasPrefix(row.Name, "GET")) {
 				continue
 			}
 			most := 0.0
