@@ -85,16 +85,23 @@ func newReplay(req *http.Request, limit int64, memory *budget) *replay {
 	return &replay{source: req.Body, trailer: req.Trailer, declared: req.ContentLength, limit: limit, memory: memory}
 }
 
-// repeatable reports whether a further attempt would send all that the ones
-// before have read. With trailers it takes the whole body: they are announced
-// in the header, and filled in at its end.
-func (r *replay) repeatable() bool {
+// again reports whether a further attempt would send all that the ones before
+// have read, and if so ends the last one: a Read that is under way could otherwise
+// bring more than is kept after that has been said. With trailers it takes the
+// whole body: they are announced in the header, and filled in at its end.
+func (r *replay) again() bool {
 	if r.source == nil {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.tooLarge && (len(r.trailer) == 0 || errors.Is(r.end, io.EOF))
+	if r.tooLarge || len(r.trailer) > 0 && !errors.Is(r.end, io.EOF) {
+		return false
+	}
+	if r.current != nil {
+		r.current.over = true
+	}
+	return true
 }
 
 // attempt ends the attempt before and gives out's body for the next one.
