@@ -246,6 +246,25 @@ func TestABodyWithTrailersIsRepeatedOnceItsEndIsKnown(t *testing.T) {
 	require.Equal(t, http.Header{"X-Sum": {"1"}}, out.Trailer)
 }
 
+// The body's end writes into the trailers, in the goroutine that reads it: they
+// are not looked at before, even if all that was announced is not sent.
+func TestABodyWithTrailersThatAreNotSentWaitsForItsEndToo(t *testing.T) {
+	trailer := http.Header{"Authorization": nil}
+	r := newReplay(&http.Request{Body: io.NopCloser(strings.NewReader("hello")), ContentLength: -1, Trailer: trailer}, 1<<10, newBudget(1<<20))
+	first := attemptOf(r)
+	require.False(t, r.again())
+	_, err := io.ReadAll(first)
+	require.NoError(t, err)
+	require.True(t, r.again())
+
+	none, _ := replayOf(strings.NewReader("hello"), -1, 1<<10, newBudget(1<<20))
+	none.attempt(new(http.Request))
+	require.True(t, none.again())
+	out := &http.Request{Trailer: http.Header{}} // as Caddy makes it for each body, and clears it at its end
+	none.attempt(out)
+	require.Nil(t, out.Trailer)
+}
+
 func TestAnErrorOfTheBodyReachesEveryAttempt(t *testing.T) {
 	broken := errors.New("the caller hung up")
 	r, _ := replayOf(io.MultiReader(strings.NewReader("hello"), brokenReader{broken}), -1, 1<<10, newBudget(1<<20))
