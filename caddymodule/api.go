@@ -15,14 +15,15 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("pleo_api", httpcaddyfile.Before, "invoke")
 }
 
-// API lets programs list, show, refresh and disconnect connections, and make
-// one-time links that connect them, by these routes:
+// API lets programs list, show, refresh and disconnect connections, make one-time
+// links that connect them, and seal everything with another key, by these routes:
 //
 //	GET    /pleo/connections?cursor=…&limit=…
 //	GET    /pleo/connections/{name}
 //	DELETE /pleo/connections/{name}
 //	POST   /pleo/connections/{name}/refresh
 //	POST   /pleo/connections/{name}/authorise-url
+//	POST   /pleo/rekey?cursor=…&limit=…
 //
 // Other paths are left to the handlers after it. No answer ever holds a token.
 // It answers programs on this machine alone unless told otherwise, and no page

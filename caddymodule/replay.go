@@ -55,8 +55,9 @@ func (b *budget) give(n int64) { b.left.Add(n) }
 // next one.
 type replay struct {
 	source   io.ReadCloser // nil: there is no body
-	trailer  http.Header
-	declared int64 // -1: unknown
+	trailer  http.Header   // the source's end writes it: not to be looked at before
+	trailers bool          // whether any were announced
+	declared int64         // -1: unknown
 	limit    int64
 	memory   *budget
 
@@ -81,20 +82,31 @@ func newReplay(req *http.Request, limit int64, memory *budget) *replay {
 	if req.Body == nil || req.Body == http.NoBody {
 		return noBody
 	}
+	trailers := len(req.Trailer) > 0
 	dropPrivate(req.Trailer) // in which the body's end puts what was announced, and what was not
-	return &replay{source: req.Body, trailer: req.Trailer, declared: req.ContentLength, limit: limit, memory: memory}
+	return &replay{
+		source: req.Body, trailer: req.Trailer, trailers: trailers,
+		declared: req.ContentLength, limit: limit, memory: memory,
+	}
 }
 
-// repeatable reports whether a further attempt would send all that the ones
-// before have read. With trailers it takes the whole body: they are announced
-// in the header, and filled in at its end.
-func (r *replay) repeatable() bool {
+// again reports whether a further attempt would send all that the ones before
+// have read, and if so ends the last one: a Read that is under way could otherwise
+// bring more than is kept after that has been said. With trailers it takes the
+// whole body: they are announced in the header, and filled in at its end.
+func (r *replay) again() bool {
 	if r.source == nil {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.tooLarge && (len(r.trailer) == 0 || errors.Is(r.end, io.EOF))
+	if r.tooLarge || r.trailers && !errors.Is(r.end, io.EOF) {
+		return false
+	}
+	if r.current != nil {
+		r.current.over = true
+	}
+	return true
 }
 
 // attempt ends the attempt before and gives out's body for the next one.
@@ -106,7 +118,9 @@ func (r *replay) attempt(out *http.Request) {
 	defer r.mu.Unlock()
 	if r.current != nil {
 		r.current.over = true
-		out.Trailer = maps.Clone(r.trailer) // the first attempt may still read the other one
+		if out.Trailer = nil; r.trailers {
+			out.Trailer = maps.Clone(r.trailer) // the first attempt may still read the other one
+		}
 	}
 	r.current = &attempt{replay: r}
 	out.Body = r.current

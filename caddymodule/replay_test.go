@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -50,7 +51,7 @@ func TestABodyIsSentAgainAsItWas(t *testing.T) {
 		require.Equal(t, "hello world", string(got))
 		require.NoError(t, first.Close())
 		require.Zero(t, source.closed, "there may be another attempt")
-		require.True(t, r.repeatable())
+		require.True(t, r.again())
 
 		second := attemptOf(r)
 		got, err = io.ReadAll(second)
@@ -94,7 +95,7 @@ func TestWhatABlockedReadBringsGoesToTheNextAttempt(t *testing.T) {
 				blocked <- err
 			}()
 			<-reading
-			require.True(t, r.repeatable())
+			require.True(t, r.again())
 			second := attemptOf(r)
 			got := make([]byte, 6)
 			_, err = io.ReadFull(second, got)
@@ -115,16 +116,54 @@ func TestWhatABlockedReadBringsGoesToTheNextAttempt(t *testing.T) {
 	}
 }
 
+// A Read that is under way when the answer is there may bring more than is kept.
+// It must not undo that the body is repeatable once that has been said: the
+// transport's goroutine, in which it would panic, takes the process with it.
+func TestAReadThatEndsAfterTheDecisionToRepeatLosesNothing(t *testing.T) {
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	r, _ := replayOf(reader, -1, 4, newBudget(1<<10))
+	first := attemptOf(r)
+	read := make(chan error, 1)
+	go func() {
+		_, err := first.Read(make([]byte, 16))
+		read <- err
+	}()
+	_, err := writer.Write([]byte("a")) // it is kept, and the next Read is the one under way
+	require.NoError(t, err)
+	require.NoError(t, <-read)
+	go func() {
+		_, err := first.Read(make([]byte, 16))
+		read <- err
+	}()
+	require.Eventually(t, func() bool {
+		if !r.reading.TryLock() {
+			return true
+		}
+		r.reading.Unlock()
+		return false
+	}, 5*time.Second, time.Millisecond, "the Read is under way")
+
+	require.True(t, r.again())
+	_, err = writer.Write([]byte("bcdefg"))
+	require.NoError(t, err)
+	require.ErrorIs(t, <-read, errAttemptOver)
+	second := attemptOf(r)
+	got := make([]byte, 7)
+	_, err = io.ReadFull(second, got)
+	require.NoError(t, err)
+	require.Equal(t, "abcdefg", string(got))
+}
+
 func TestABodyAboveTheLimitIsSentOnceAndNotKept(t *testing.T) {
 	memory := newBudget(1 << 20)
 	for _, declared := range []int64{-1, 2000} {
 		r, source := replayOf(bytes.NewReader(make([]byte, 2000)), declared, 1000, memory)
 		first := attemptOf(r)
-		require.True(t, r.repeatable(), "nothing was read yet")
 		got, err := io.ReadAll(first)
 		require.NoError(t, err)
 		require.Len(t, got, 2000)
-		require.False(t, r.repeatable())
+		require.False(t, r.again())
 		require.Nil(t, r.kept)
 		require.NoError(t, first.Close())
 		r.finish()
@@ -141,8 +180,8 @@ func TestCallsShareTheMemoryForBodies(t *testing.T) {
 	require.NoError(t, err)
 	_, err = io.ReadAll(attemptOf(b))
 	require.NoError(t, err)
-	require.True(t, a.repeatable())
-	require.False(t, b.repeatable(), "the memory is all taken")
+	require.True(t, a.again())
+	require.False(t, b.again(), "the memory is all taken")
 	a.finish()
 	b.finish()
 	require.EqualValues(t, 10<<10, memory.left.Load())
@@ -197,14 +236,33 @@ func TestABodyWithTrailersIsRepeatedOnceItsEndIsKnown(t *testing.T) {
 	trailer := http.Header{"X-Sum": nil}
 	r := newReplay(&http.Request{Body: io.NopCloser(strings.NewReader("hello")), ContentLength: -1, Trailer: trailer}, 1<<10, newBudget(1<<20))
 	first := attemptOf(r)
-	require.False(t, r.repeatable())
+	require.False(t, r.again())
 	_, err := io.ReadAll(first)
 	require.NoError(t, err)
-	require.True(t, r.repeatable())
+	require.True(t, r.again())
 	trailer.Set("X-Sum", "1")
 	out := &http.Request{Trailer: trailer}
 	r.attempt(out)
 	require.Equal(t, http.Header{"X-Sum": {"1"}}, out.Trailer)
+}
+
+// The body's end writes into the trailers, in the goroutine that reads it: they
+// are not looked at before, even if all that was announced is not sent.
+func TestABodyWithTrailersThatAreNotSentWaitsForItsEndToo(t *testing.T) {
+	trailer := http.Header{"Authorization": nil}
+	r := newReplay(&http.Request{Body: io.NopCloser(strings.NewReader("hello")), ContentLength: -1, Trailer: trailer}, 1<<10, newBudget(1<<20))
+	first := attemptOf(r)
+	require.False(t, r.again())
+	_, err := io.ReadAll(first)
+	require.NoError(t, err)
+	require.True(t, r.again())
+
+	none, _ := replayOf(strings.NewReader("hello"), -1, 1<<10, newBudget(1<<20))
+	none.attempt(new(http.Request))
+	require.True(t, none.again())
+	out := &http.Request{Trailer: http.Header{}} // as Caddy makes it for each body, and clears it at its end
+	none.attempt(out)
+	require.Nil(t, out.Trailer)
 }
 
 func TestAnErrorOfTheBodyReachesEveryAttempt(t *testing.T) {
@@ -225,6 +283,6 @@ func TestACallWithoutABodyIsAlwaysRepeatable(t *testing.T) {
 	out := &http.Request{Body: http.NoBody}
 	r.attempt(out)
 	require.Equal(t, http.NoBody, out.Body)
-	require.True(t, r.repeatable())
+	require.True(t, r.again())
 	r.finish()
 }

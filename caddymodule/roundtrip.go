@@ -82,7 +82,7 @@ func (t *Transport) call(req *http.Request, body *replay, connection string, tok
 			return t.answer(req, t.app.tokenProblem(connection, err), err)
 		case len(refused) == maxAttempts, slices.Contains(refused, token.Version()):
 			return t.answer(req, refreshFailed(connection, 0), nil)
-		case !body.repeatable():
+		case !body.again():
 			return t.answer(req, callNotRepeated(connection), nil)
 		}
 	}

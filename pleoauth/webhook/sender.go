@@ -8,9 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -30,14 +31,16 @@ var (
 	errGone = errors.New("the receiver answered 410 Gone")
 	// errUndelivered is returned when the receiver certainly has not taken it.
 	errUndelivered = errors.New("not delivered")
+	// errPlain is returned when a message would go to another machine in the clear.
+	errPlain = errors.New("the URL is plain HTTP, and its name leads to another machine")
 )
 
 // sender posts messages to one receiver.
 type sender struct {
-	url     string
-	signers []*standardwebhooks.Webhook
-	timeout time.Duration
-	client  *http.Client
+	url       string
+	signers   []*standardwebhooks.Webhook
+	timeout   time.Duration
+	transport http.RoundTripper
 }
 
 func newSender(c Config) (*sender, error) {
@@ -49,26 +52,43 @@ func newSender(c Config) (*sender, error) {
 		}
 		s.signers = append(s.signers, signer)
 	}
-	transport := c.Transport
-	if transport == nil {
-		transport = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConns:           atOnce,
-			IdleConnTimeout:        idleLife,
-			TLSHandshakeTimeout:    c.Timeout,
-			MaxResponseHeaderBytes: maxAnswer,
-		}
-	}
-	s.client = &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	if s.transport = c.Transport; s.transport == nil {
+		s.transport = newTransport(c)
 	}
 	return s, nil
 }
 
+func newTransport(c Config) *http.Transport {
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           atOnce,
+		IdleConnTimeout:        idleLife,
+		TLSHandshakeTimeout:    c.Timeout,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
+	if strings.HasPrefix(strings.ToLower(c.URL), "http:") {
+		t.Proxy = nil
+		t.DialContext = (&net.Dialer{Control: onlyLoopback}).DialContext
+	}
+	return t
+}
+
+// onlyLoopback is a [net.Dialer.Control]: it sees the address that a name has
+// become, before anything is sent there.
+func onlyLoopback(_, address string, _ syscall.RawConn) error {
+	if peer, err := netip.ParseAddrPort(address); err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return errPlain
+	}
+	return nil
+}
+
 // close lets go of connections that are not in use.
-func (s *sender) close() { s.client.CloseIdleConnections() }
+func (s *sender) close() {
+	if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // send posts an event once. nil: the receiver has taken it. An error that wraps
 // errUndelivered says that it has not; any other but errGone, that nobody knows.
@@ -99,10 +119,13 @@ func (s *sender) send(ctx context.Context, e Event) error {
 	return s.post(req)
 }
 
+// post makes one exchange. It has no use for an [http.Client]: that would read the
+// target of a redirect, and repeat it and the URL, part of which may be secret, in
+// its errors.
 func (s *sender) post(req *http.Request) error {
-	res, err := s.client.Do(req)
+	res, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return withoutURL(err)
+		return withoutSending(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
@@ -115,11 +138,8 @@ func (s *sender) post(req *http.Request) error {
 	return fmt.Errorf("%w: the receiver answered %d", errUndelivered, res.StatusCode)
 }
 
-// withoutURL takes the URL off an error of net/http: part of it may be secret.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
+// withoutSending has an error know that nothing was sent, where that is certain.
+func withoutSending(err error) error {
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 		return fmt.Errorf("%w: %w", errUndelivered, err)
 	}

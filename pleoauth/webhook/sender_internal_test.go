@@ -66,6 +66,34 @@ func TestAnswersButSuccessAreRefusalsAndNoRedirectIsFollowed(t *testing.T) {
 	require.ErrorIs(t, sendTo(t, 0, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }), errGone)
 }
 
+// A name under localhost is whatever the resolver says, and HTTP_PROXY holds for
+// it, so that a plain message could leave the machine.
+func TestAPlainMessageStaysOnThisMachine(t *testing.T) {
+	s, err := newSender(Config{URL: "http://app.localhost:3000/hidden", Secrets: []string{testSecret}}.withDefaults())
+	require.NoError(t, err)
+	transport, ok := s.transport.(*http.Transport)
+	require.True(t, ok)
+	require.Nil(t, transport.Proxy)
+	_, err = transport.DialContext(t.Context(), "tcp", "192.0.2.1:3000")
+	require.ErrorIs(t, err, errPlain)
+	require.ErrorIs(t, withoutSending(err), errUndelivered)
+
+	s, err = newSender(Config{URL: "https://app.example.com/hidden", Secrets: []string{testSecret}}.withDefaults())
+	require.NoError(t, err)
+	transport, ok = s.transport.(*http.Transport)
+	require.True(t, ok)
+	require.NotNil(t, transport.Proxy)
+}
+
+func TestARedirectThatIsMalformedIsARefusalAndNotRepeated(t *testing.T) {
+	err := sendTo(t, 0, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/hidden/%zz")
+		w.WriteHeader(http.StatusSeeOther)
+	})
+	require.ErrorIs(t, err, errUndelivered)
+	require.NotContains(t, err.Error(), "hidden")
+}
+
 func TestWhatGoesWrongOnTheWayTellsWhetherItMayHaveArrived(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
