@@ -19,8 +19,6 @@ var ErrInvalidTicket = errors.New("unknown, expired or used ticket")
 const (
 	// ticketLife is how long a flow may be started with a ticket.
 	ticketLife = 15 * time.Minute
-	// maxTicket bounds what is taken for a ticket, in bytes.
-	maxTicket = 64
 	// ticketParameter is what carries a ticket in a link.
 	ticketParameter = "ticket"
 )
@@ -100,8 +98,8 @@ func (s *Source) AuthoriseURL(ctx context.Context, connection string, r LinkRequ
 // withTicket fills a request in with what its ticket binds, and returns the key
 // that the ticket is kept under. The ticket stays as it is.
 func (s *Source) withTicket(ctx context.Context, r AuthorisationRequest) (AuthorisationRequest, string, error) {
-	if len(r.Ticket) > maxTicket {
-		return r, "", ErrInvalidTicket
+	if !isRandom256(r.Ticket) {
+		return r, "", ErrInvalidTicket // which the store need not be asked
 	}
 	key := ticketKey(r.Ticket)
 	plain, err := s.ticketEntry(ctx, key)

@@ -159,6 +159,21 @@ func TestATicketStartsFlowsForFifteenMinutesAndTheLastOneCanBeCompleted(t *testi
 	})
 }
 
+func TestATicketThatIsNoneOfOursIsNotLookedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica(withLinks)
+		ticket := ticketFor(t, r, "acme", pleoauth.LinkRequest{})
+		r.store.setAway(true) // asking it would be another error
+		for _, wrong := range []string{"made-up", ticket + "x", ticket[:42], ticket[:20] + "\n" + ticket[20:], string(make([]byte, 43))} {
+			_, err := r.BeginAuthorisation(t.Context(), pleoauth.AuthorisationRequest{Ticket: wrong})
+			require.ErrorIs(t, err, pleoauth.ErrInvalidTicket)
+		}
+		_, err := r.BeginAuthorisation(t.Context(), pleoauth.AuthorisationRequest{Ticket: ticket})
+		require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
+	})
+}
+
 func TestWhatIsNoTicketStartsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -200,10 +215,11 @@ func TestALinkNeedsWhatItLeadsTo(t *testing.T) {
 		noRedirect := w.replica(withLinks, func(c *pleoauth.Config) { c.RedirectURI = "" })
 		_, err = noRedirect.AuthoriseURL(t.Context(), "acme", pleoauth.LinkRequest{})
 		require.ErrorContains(t, err, "redirect_uri")
+		ticket := ticketFor(t, r, "acme", pleoauth.LinkRequest{})
 		r.store.setAway(true)
 		_, err = r.AuthoriseURL(t.Context(), "acme", pleoauth.LinkRequest{})
 		require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
-		_, err = r.BeginAuthorisation(t.Context(), pleoauth.AuthorisationRequest{Ticket: "any"})
+		_, err = r.BeginAuthorisation(t.Context(), pleoauth.AuthorisationRequest{Ticket: ticket})
 		require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable, "which is not the ticket's fault")
 	})
 }
