@@ -20,7 +20,7 @@ test: needs vet lint ## everything that has to pass: vet, linters where installe
 
 .PHONY: test-library test-product
 test-library:
-	go test -vet=off -race -p 1 -timeout 12m ./pleoauth/...
+	go test -vet=off -race -p 2 -timeout 12m ./pleoauth/...
 test-product: # under the race detector all of Caddy would have to be compiled once more: make race
 	go test -vet=off -p 1 -timeout 12m ./test $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
 

@@ -3,13 +3,16 @@ package test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -93,7 +96,28 @@ func runProgram(t *testing.T, env []string, stdin io.Reader, program string, arg
 	return 0, string(out)
 }
 
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+// signal sends a signal. A process that is to be stopped has been when it returns,
+// where the system tells: some of its threads could go on for a moment.
+func (p *process) signal(s syscall.Signal) {
+	_ = p.cmd.Process.Signal(s)
+	if s != syscall.SIGSTOP {
+		return
+	}
+	threads := fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid)
+	for until := time.Now().Add(startTimeout); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		files, _ := filepath.Glob(threads)
+		if !slices.ContainsFunc(files, runs) {
+			return
+		}
+	}
+}
+
+// runs reports whether a thread, by its file in /proc, is not stopped.
+func runs(file string) bool {
+	stat, err := os.ReadFile(file)
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && !strings.HasPrefix(state, "T")
+}
 
 // stop asks the program to end and waits until it has.
 func (p *process) stop(t *testing.T, s syscall.Signal) {
