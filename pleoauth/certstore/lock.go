@@ -31,6 +31,12 @@ func (s *Store) lockFile(file string) (*flock.Flock, error) {
 	return flock.New(name), nil
 }
 
+// changing waits until this is the only one that changes what there is of a
+// connection: its record, and what is noted of it.
+func (s *Store) changing(ctx context.Context, connection string) (unlock func(), err error) {
+	return s.exclusive(ctx, lockName(connection, ".swap"))
+}
+
 // exclusive waits until this is the only one, in any process, that is between
 // exclusive and unlock for file. It is never held while anything is waited for
 // but the disk. Lock files stay: to remove one is to let two in.

@@ -84,7 +84,7 @@ func (s *Store) ClaimChanges(ctx context.Context, limit int, lease time.Duration
 }
 
 func (s *Store) claimChange(ctx context.Context, name string, lease time.Duration) (pleoauth.Change, bool, error) {
-	unlock, err := s.exclusive(ctx, fileName(name, ".swap"))
+	unlock, err := s.changing(ctx, name)
 	if err != nil {
 		return pleoauth.Change{}, false, err
 	}
@@ -147,7 +147,7 @@ func (s *Store) changeClaimed(ctx context.Context, c pleoauth.Change, change fun
 	if err := s.ready(ctx); err != nil {
 		return fmt.Errorf("certstore: change: %w", err)
 	}
-	unlock, err := s.exclusive(ctx, fileName(c.Connection, ".swap"))
+	unlock, err := s.changing(ctx, c.Connection)
 	if err != nil {
 		return fmt.Errorf("certstore: change: %w", err)
 	}

@@ -67,7 +67,7 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 	if old.Run != run {
 		return pleoauth.Snapshot{}, pleoauth.ErrConflict
 	}
-	unlock, err := s.exclusive(ctx, lockName(name, ".swap"))
+	unlock, err := s.changing(ctx, name)
 	if err != nil {
 		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
 	}
