@@ -94,8 +94,8 @@ func (s *Source) setTimer(c *connection, v *view) {
 		c.timer.Stop()
 		c.timer = nil
 	}
-	if v.token == nil || s.closing() {
-		return
+	if v.token == nil || !time.Now().Before(v.expires) || s.closing() {
+		return // the call that needs an expired one's successor begins the refresh itself, and its trace has it
 	}
 	c.timer = time.AfterFunc(time.Until(v.refreshAt), func() {
 		if c.usedSince(v.pair.obtained) && !c.left(v.version) {
