@@ -180,7 +180,7 @@ func (c *Client) APISubject(ctx context.Context, accessToken string) (string, er
 	if err != nil {
 		return "", fmt.Errorf("asking the API for the subject: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+accessToken)
+	req.Header.Set("Authorization", bearer+accessToken)
 	var body struct {
 		Data struct {
 			SubjectURN string `json:"subjectURN"`

@@ -53,7 +53,7 @@ type connection struct {
 	}
 	// backOff is the back-off that was last seen on the record, and since when.
 	backOff struct{ until, since time.Time }
-	// changed is closed and replaced whenever the view may have changed.
+	// changed is closed whenever the view may have changed; nil: nobody waits.
 	changed chan struct{}
 }
 
@@ -65,7 +65,7 @@ type call struct {
 
 func (s *Source) connection(name string) *connection {
 	return s.conns.add(name, func() *connection {
-		return &connection{name: name, made: time.Now(), changed: make(chan struct{})}
+		return &connection{name: name, made: time.Now()}
 	})
 }
 
@@ -111,14 +111,19 @@ func (c *connection) wake() {
 }
 
 func (c *connection) wakeLocked() {
-	close(c.changed)
-	c.changed = make(chan struct{})
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
 }
 
 // news returns a channel that is closed at the next wake.
 func (c *connection) news() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
 	return c.changed
 }
 

@@ -3,6 +3,7 @@ package pleoauth
 import (
 	"encoding/json"
 	"fmt"
+	"unique"
 )
 
 // sealedGrant is what is inside a sealed grant.
@@ -34,5 +35,6 @@ func (s *Source) openGrant(name string, sealed []byte) (Grant, error) {
 	if json.Unmarshal(plain, &g) != nil || g.AccessToken == "" {
 		return Grant{}, fmt.Errorf("%w: its content is of another format", ErrSealed)
 	}
-	return Grant{AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, Scope: g.Scope, NoRefreshToken: g.NoRefreshToken}, nil
+	scope := unique.Make(g.Scope).Value() // most connections have the same
+	return Grant{AccessToken: g.AccessToken, RefreshToken: g.RefreshToken, Scope: scope, NoRefreshToken: g.NoRefreshToken}, nil
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// bearer is the scheme of the Authorization header (RFC 6750, section 2.1).
+const bearer = "Bearer "
+
 // Token is an access token in the form that a call needs it. It does not
 // change, and does not print its value.
 type Token struct {

@@ -1,7 +1,9 @@
 package pleoauth
 
 import (
+	"strings"
 	"time"
+	"unique"
 )
 
 // minLife is how long a token counts as good once it has been obtained,
@@ -73,16 +75,20 @@ func (s *Source) viewOf(snap Snapshot, g Grant, subscription uint64) *view {
 	}
 	if snap.State == StateConnected {
 		g.ExpiresIn = snap.Expires.Sub(snap.Obtained)
-		v = s.viewOfPair(&pair{
+		p := &pair{
 			grant: g,
 			seq:   snap.Seq, generation: snap.Generation, lineage: snap.Lineage, version: snap.Version,
 			subject:  snap.Subject,
 			obtained: snap.locally(snap.Obtained),
 			for401At: snap.locally(snap.For401At),
-		})
+		}
+		v = s.viewOfPair(p)
+		// The same bytes: a token is kept once for each connection in use.
+		p.grant.AccessToken = strings.TrimPrefix(v.token.authorization, bearer)
 	}
 	v.marked = snap.Marked() != nil
-	v.readAt, v.subscription, v.run = snap.ReadAt, subscription, snap.Run
+	v.readAt, v.subscription = snap.ReadAt, subscription
+	v.run = unique.Make(snap.Run).Value() // one text for all connections
 	return v
 }
 
@@ -91,7 +97,7 @@ func (s *Source) viewOfPair(p *pair) *view {
 	v := &view{
 		state: StateConnected,
 		seq:   p.seq, generation: p.generation, version: p.version,
-		token:   &Token{authorization: "Bearer " + p.grant.AccessToken, version: p.version},
+		token:   &Token{authorization: bearer + p.grant.AccessToken, version: p.version},
 		pair:    p,
 		expires: p.obtained.Add(p.grant.ExpiresIn),
 	}

@@ -16,10 +16,19 @@ type channel struct {
 
 // confirmation is one wait for the server's word.
 type confirmation struct {
-	// done is closed when the outcome is known; err may be read then.
+	// done is closed when the outcome is known; err may be read then. Who waits
+	// has taken it under the lock: afterwards it is the one that all share.
 	done chan struct{}
 	err  error
 }
+
+// known is the closed channel of every outcome that is known: each connection
+// in use has one.
+var known = func() chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}()
 
 func newConfirmation() *confirmation { return &confirmation{done: make(chan struct{})} }
 
@@ -37,5 +46,6 @@ func (c *confirmation) settle(err error) {
 	if !c.settled() {
 		c.err = err
 		close(c.done)
+		c.done = known
 	}
 }

@@ -122,14 +122,14 @@ func (n *notices) watch(ctx context.Context, key string) error {
 		ch.confirm = newConfirmation()
 		n.mark(key, ch)
 	}
-	confirm := ch.confirm
+	confirm, done := ch.confirm, ch.confirm.done
 	ch.watchers++
 	n.mu.Unlock()
 	n.begin()
 
 	var err error
 	select {
-	case <-confirm.done:
+	case <-done:
 		err = confirm.err
 	case <-ctx.Done():
 		err = ctx.Err()
