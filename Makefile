@@ -14,15 +14,18 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 	go run ./cmd/pleo-demo
 
 .PHONY: test
-test: needs vet lint ## everything that has to pass: vet, linters where installed, all tests; the library's with the race detector
+test: needs format lint ## everything that has to pass: vet, linters where installed, all tests; the library's with the race detector
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-library test-product
-	cd deploy/test && go vet ./... && go test -vet=off ./...
+
+# The library needs little of what is to be fetched and compiled: its tests run
+# while the rest of that is done.
 
 .PHONY: test-library test-product
 test-library:
 	go test -vet=off -race -p 2 -timeout 12m ./pleoauth/...
-test-product: # under the race detector all of Caddy would have to be compiled once more: make race
+test-product: vet # under the race detector all of Caddy would have to be compiled once more: make race
 	go test -vet=off -p 1 -timeout 12m ./test $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
+	cd deploy/test && go vet ./... && go test -vet=off ./...
 
 .PHONY: race
 race: needs ## all tests with the race detector
@@ -35,10 +38,12 @@ faults: needs ## play the long selection of faults and load on real processes, a
 	@mv docs/figures.json.new docs/figures.json
 	go run ./internal/figures
 
-.PHONY: vet
-vet: ## go vet, and a check that gofmt has nothing to do
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt has changes for:"; echo "$$unformatted"; exit 1; fi
+.PHONY: vet format
+vet: format ## go vet, and a check that gofmt has nothing to do
 	go vet ./...
+
+format:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt has changes for:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: lint
 lint: ## golangci-lint and shellcheck, where they are installed
