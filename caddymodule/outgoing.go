@@ -60,6 +60,7 @@ func (t *Transport) outgoing(req *http.Request, authorization string) *http.Requ
 	out.URL = &s.url
 	out.URL.Scheme = t.api.scheme
 	out.URL.User = nil // net/http would make an Authorization of it
+	keepEscapes(out.URL)
 	out.Host = t.api.host
 	// With GetBody, net/http sends a request again by itself, POST included.
 	out.GetBody = nil
