@@ -39,7 +39,9 @@ func (p stored) into(s Snapshot) Record {
 
 // writeSave (W2) stores the pair that the token of the given version bought.
 // It asks for neither lock nor mark: whoever spent that token has the only
-// live pair.
+// live pair. Unless a consent has ended it meanwhile: an authorisation's mark
+// stays, so that this pair is asked about before it is spent. A dead refresh
+// token that is spent costs the newer grant, which may still be held.
 func writeSave(version string, p stored) write {
 	return func(s Snapshot) (Record, error) {
 		switch {
@@ -48,7 +50,14 @@ func writeSave(version string, p stored) write {
 		case s.Version != version || s.State != StateConnected:
 			return s.Record, errRefused
 		}
-		return p.into(s), nil
+		r := p.into(s)
+		if m := s.Marked(); r.Mark == nil && m != nil && m.Kind == MarkAuthorise {
+			stays := *m
+			stays.Version = p.version
+			r.Mark = &stays
+			r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		}
+		return r, nil
 	}
 }
 
