@@ -1,6 +1,7 @@
 package pleoauth_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,5 +69,50 @@ func TestAnExchangeThatFailsDoesNotSettleWhatTheStoreMayHaveForgotten(t *testing
 		time.Sleep(idle)
 		_, _ = b.Token(t.Context(), "default")
 		require.Zero(t, w.pleo.Counters().Replays)
+	})
+}
+
+// A refresh is answered only after a consent has ended its authorisation's
+// tokens, while the new grant's holder cannot reach the store. To spend what
+// the late answer brought would end the new grant.
+func TestAnAnswerThatComesAfterAConsentDoesNotCostTheNewGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, pleotest.WithSecondConsentReplacing())
+		a, b, c := w.replica(), w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.token(c, "default")
+
+		late := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Hold: pleotest.AfterProcessing})
+		go func() { _ = a.Refresh(context.Background(), "default") }()
+		<-late.Reached()
+		unsettled := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Kind: pleotest.RefreshToken, Status: 503})
+		begun := begin(t, b, pleoauth.AuthorisationRequest{Connection: "default"})
+		back, err := w.pleo.Approve(begun.URL, "")
+		require.NoError(t, err)
+		exchange := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Hold: pleotest.AfterProcessing})
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.CompleteAuthorisation(context.Background(), callback(t, back, begun))
+			done <- err
+		}()
+		<-exchange.Reached()
+		unsettled.Remove()
+		b.store.setAway(true)
+		exchange.Release()
+		require.NoError(t, <-done)
+		late.Release()
+		time.Sleep(time.Second)
+		require.Equal(t, int64(2), w.store.record("default").Generation, "the late answer is stored")
+
+		for range 20 { // what calls do with a token that Pleo refuses
+			if token, err := c.Token(t.Context(), "default"); err == nil && !w.lives(token) {
+				_, _ = c.Refused(t.Context(), "default", token)
+			}
+			time.Sleep(time.Second)
+		}
+		b.store.setAway(false)
+		time.Sleep(idle)
+		require.Zero(t, w.pleo.Counters().Replays)
+		require.True(t, w.lives(w.token(c, "default")))
 	})
 }

@@ -43,7 +43,7 @@ var rules = map[string]int{
 	"the later consent wins":                                25,
 	"an exchange waits for a mark":                          235,
 	"a failed exchange leaves the doubt that it found":      46,
-	"a save leaves an authorisation's mark":                 195293,
+	"a later authorisation's mark stays":                    195293,
 	"a disconnect leaves a tombstone":                       7,
 	"the order of grants never restarts":                    590,
 	"the lock is renewed":                                   16,
@@ -68,12 +68,11 @@ var changes = []change{
 	a.f.at(ErrRefreshFailed)
 	ctx, cancel`},
 	{"writes.go", "standing != nil && standing.Nonce != settled:", `standing != nil && standing.Nonce != settled && !without("a mark is written under the lock, and over no other"):`},
-	{"writesgrant.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		r := p.into(s)\n		if m :=", `		case without("a condition on the save"):
+	{"writesgrant.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		return p.into(s), nil", `		case without("a condition on the save"):
 		case s.Version != version && !(without("a version, not a count, tells grants apart") && s.Generation == p.generation-1), s.State != StateConnected:
 			return s.Record, errRefused
 		}
-		r := p.into(s)
-		if m :=`},
+		return p.into(s), nil`},
 	{"exchange.go", "	m.Seq = seq\n", `	if without("the order of grants never restarts") {
 		seq = 1
 	}
@@ -122,7 +121,7 @@ var changes = []change{
 	{"attempt.go", "	if v := a.c.view.Load(); v.outranks(snap) {", `	if v := a.c.view.Load(); v.outranks(snap) && !without("an older record is not adopted") {`},
 	{"writes.go", "		if r.State == StateConnected && r.Epoch != s.Run {", `		if r.State == StateConnected && r.Epoch != s.Run && !without("a store in a new run may have forgotten") {`},
 	{"writesgrant.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
-	{"writesgrant.go", "m != nil && m.Kind == MarkAuthorise {", `m != nil && m.Kind == MarkAuthorise && !without("a save leaves an authorisation's mark") {`},
+	{"writesgrant.go", "later.Seq > p.seq {", `later.Seq > p.seq && !without("a later authorisation's mark stays") {`},
 	{"exchange.go", "markSince(m.Nonce, time.Now())); rest > 0 {", `markSince(m.Nonce, time.Now())); rest > 0 && !without("an exchange waits for a mark") {`},
 	{"exchange.go", `	if over != "" { // what`, `	if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
 	{"writes.go", `		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`, `		if without("a disconnect leaves a tombstone") {

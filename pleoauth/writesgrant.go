@@ -27,21 +27,35 @@ func (p stored) into(s Snapshot) Record {
 		r.For401At = s.Clock().Add(-time.Since(p.for401At))
 	}
 	r.Due = obtained.Add(p.due)
-	r.Mark = nil
+	if r.Mark = p.mark(s); r.Mark != nil {
+		r.Due = earlier(r.Due, s.Clock().Add(r.Mark.Life))
+	}
 	if p.unknown != nil {
-		m := *p.unknown
-		m.Version = p.version
-		r.Mark, r.Epoch = &m, s.Run
-		r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		r.Epoch = s.Run
 	}
 	return r
 }
 
+// mark returns the mark that the record has with the pair, or nil. That of a
+// later authorisation stays: it may have ended this pair, which is then asked
+// about before it is spent. A dead refresh token that is spent costs the newer
+// grant, wherever that is held.
+func (p stored) mark(s Snapshot) *Mark {
+	m := p.unknown
+	if later := s.Marked(); m == nil && later != nil && later.Kind == MarkAuthorise && later.Seq > p.seq {
+		m = later
+	}
+	if m == nil {
+		return nil
+	}
+	mark := *m
+	mark.Version = p.version
+	return &mark
+}
+
 // writeSave (W2) stores the pair that the token of the given version bought.
 // It asks for neither lock nor mark: whoever spent that token has the only
-// live pair. Unless a consent has ended it meanwhile: an authorisation's mark
-// stays, so that this pair is asked about before it is spent. A dead refresh
-// token that is spent costs the newer grant, which may still be held.
+// live pair.
 func writeSave(version string, p stored) write {
 	return func(s Snapshot) (Record, error) {
 		switch {
@@ -50,14 +64,7 @@ func writeSave(version string, p stored) write {
 		case s.Version != version || s.State != StateConnected:
 			return s.Record, errRefused
 		}
-		r := p.into(s)
-		if m := s.Marked(); r.Mark == nil && m != nil && m.Kind == MarkAuthorise {
-			stays := *m
-			stays.Version = p.version
-			r.Mark = &stays
-			r.Due = earlier(r.Due, s.Clock().Add(m.Life))
-		}
-		return r, nil
+		return p.into(s), nil
 	}
 }
 
