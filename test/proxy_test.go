@@ -200,12 +200,21 @@ func (p *proxy) admin(t *testing.T, method, path, contentType string, body []byt
 // load has the proxy take a Caddyfile by way of its admin endpoint.
 func (p *proxy) load(t *testing.T, c config) answer {
 	t.Helper()
-	return p.admin(t, http.MethodPost, "/load", "text/caddyfile", []byte(p.text(c)))
+	return p.loadText(t, p.text(c))
+}
+
+func (p *proxy) loadText(t *testing.T, caddyfile string) answer {
+	t.Helper()
+	a := p.admin(t, http.MethodPost, "/load", "text/caddyfile", []byte(caddyfile))
+	p.awaitOneListener(t)
+	return a
 }
 
 // reload has the proxy take another Caddyfile by way of the command line.
 func (p *proxy) reload(t *testing.T, c config) (code int, out string) {
 	t.Helper()
 	p.write(t, c)
-	return runProgram(t, p.env, nil, proxyBinary, "reload", "--config", p.caddyfile())
+	code, out = runProgram(t, p.env, nil, proxyBinary, "reload", "--config", p.caddyfile())
+	p.awaitOneListener(t)
+	return code, out
 }

@@ -20,7 +20,7 @@ import (
 func (p *proxy) useKeys(t *testing.T, keys string) {
 	t.Helper()
 	text := strings.Replace(p.text(p.config), "{env.PLEO_ENCRYPTION_KEY}", keys, 1)
-	a := p.admin(t, http.MethodPost, "/load", "text/caddyfile", []byte(text))
+	a := p.loadText(t, text)
 	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 }
 
