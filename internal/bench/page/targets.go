@@ -152,7 +152,7 @@ func memoryTargets(r *Results) (all []target) {
 			target{
 				figure: "memory per cached connection beyond its token", aim: "≤ 512 bytes",
 				measured: number(beyond) + " bytes", verdict: atMost(beyond, 512),
-				why: "a connection in use is an entry with its locks and the channel that waiters wait on, a view with its times, the pair that is kept so that a store that has forgotten it gets it back, the header's value (the access token once more), a timer, and a subscription: its channel's name stands in this package's map and in the Redis client's. 100,000 connections in use come to a quarter of a gigabyte; a quarter of that would take one timer for all and a subscription by shard, which is a change of the protocol's code.",
+				why: "a connection in use is an entry with its locks, a view with its times and the header's value, the pair that is kept so that a store that has forgotten it gets it back, a timer, and a subscription: its channel's name stands in this package's map and in the Redis client's. Far less would take one timer for all and a subscription by shard, which is a change of the protocol's code.",
 			},
 			target{
 				figure: "heap in use after a collection, idle, beyond Caddy alone", aim: fmt.Sprintf("≤ 2 MB (median of %d starts)", len(m.IdlePleo)),
