@@ -18,7 +18,8 @@ func init() {
 }
 
 // Transport sends calls to Pleo with the access token of their connection. It
-// is Caddy's HTTP transport, all of whose options it takes, and more.
+// is Caddy's HTTP transport, all of whose options it takes, and more; compression
+// is off unless it is set, so that answers pass as Pleo sends them.
 //
 // The token is put in here, on a copy of the outgoing request that nobody else
 // sees: no other handler, no log and no error page ever holds it. Here, too, a
@@ -96,6 +97,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	t.memory = replayMemory
 	t.tokens = func(s *sharedSource) tokenSource { return sourceTokens{s.source} }
 
+	if t.Compression == nil { // on, it would unpack what a caller did not ask to be packed
+		t.Compression = new(bool)
+	}
 	if t.api.tls() {
 		if t.TLS == nil {
 			t.TLS = new(reverseproxy.TLSConfig)
