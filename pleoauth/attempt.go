@@ -22,6 +22,9 @@ type attempt struct {
 
 var errTakesLong = errors.New("the refresh is still not settled")
 
+// errLockGone ends a turn whose lock is another's by now, or nobody's.
+var errLockGone = errors.New("the lock was lost")
+
 func (s *Source) attempt(c *connection, f *flight) error {
 	lock, err := s.obtainLock(c, f)
 	if err != nil || lock == nil {
@@ -29,8 +32,8 @@ func (s *Source) attempt(c *connection, f *flight) error {
 	}
 	a := &attempt{Source: s, c: c, f: f, lock: lock}
 	defer func() {
-		if !c.passLock(lock) { // a pair that is still held goes on under it
-			lock.release()
+		if a.lock != nil && !c.passLock(a.lock) { // a pair that is still held goes on under it
+			a.lock.release()
 		}
 	}()
 	limit := s.times().mark + 3*s.config().RefreshTimeout
@@ -38,7 +41,15 @@ func (s *Source) attempt(c *connection, f *flight) error {
 		if s.closing() {
 			return a.failed(ErrRefreshFailed, time.Second, errClosing)
 		}
-		if done, err := a.turn(); done || err != nil {
+		done, err := a.turn()
+		if errors.Is(err, errLockGone) {
+			a.lock.release()
+			if a.lock, err = s.obtainLock(c, f); err == nil && a.lock != nil {
+				continue
+			}
+			return err
+		}
+		if done || err != nil {
 			return err
 		}
 	}
@@ -132,6 +143,9 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 		conn.Close()
 		a.revokeGate(a.c, m.Nonce)
 		a.pause(a.backOffAfter(0), nil) // somebody else is at it
+		if errors.Is(err, ErrLockLost) {
+			return errLockGone
+		}
 		return nil
 	case err != nil:
 		conn.Close()

@@ -1,0 +1,43 @@
+package pleoauth_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The lock saves work and no more: a store that forgets it, as in a failover,
+// holds up neither calls nor the refresh, and Pleo is not dialled again and again.
+func TestALockThatIsLostBeforeTheMarkIsWrittenHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var dials atomic.Int64
+		a := w.replicaDialling(func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return w.dial(ctx, network, address)
+		})
+		w.authorise(a, "default", "")
+		time.Sleep(idle)
+		dials.Store(0)
+		var once sync.Once
+		a.store.onStep(func(op, when string) error {
+			if op == "swap" && when == "before" {
+				once.Do(w.store.loseLocks)
+			}
+			return nil
+		})
+		began := time.Now()
+		token, err := a.Token(t.Context(), "default")
+		require.LessOrEqual(t, time.Since(began), a.Config().RefreshTimeout, "%d dials later: %v", dials.Load(), err)
+		require.NoError(t, err)
+		require.True(t, w.lives(token))
+		require.Equal(t, 1, w.pleo.Counters().Refreshes)
+		require.LessOrEqual(t, dials.Load(), int64(3))
+	})
+}
