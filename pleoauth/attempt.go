@@ -180,7 +180,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	a.sent = true
 	after := a.after // of this one: the attempt may go on before its answer is here
 	sending := a.goWork(func() {
-		next, err := conn.Refresh(g.RefreshToken, before.Add(a.times().send))
+		next, err := conn.Refresh(g.RefreshToken, before.Add(sendWithin(m)))
 		own.end()
 		err = a.answered(a.c, refreshed{
 			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after, first: first,

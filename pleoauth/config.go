@@ -220,12 +220,19 @@ type timing struct {
 	gate time.Duration
 }
 
+// markBeyond is how much longer than the refresh timeout a mark stands.
+const markBeyond = 5 * time.Second
+
+// sendWithin is how long after a mark was asked for its token may leave: the mark
+// says it, for the configuration may be another one by then.
+func sendWithin(m Mark) time.Duration { return (m.Life - markBeyond) / 2 }
+
 func (c Config) timing() timing {
 	t := c.RefreshTimeout
 	lock := max(t, 5*time.Second)
 	return timing{
 		send:     t / 2,
-		mark:     t + 5*time.Second,
+		mark:     t + markBeyond,
 		lock:     lock,
 		command:  lock / 6,
 		replicas: t / 4,

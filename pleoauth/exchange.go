@@ -93,7 +93,7 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 		conn.Close()
 		return "", storeFailed(err)
 	}
-	g, err := conn.Exchange(code, f.Verifier, before.Add(s.times().send))
+	g, err := conn.Exchange(code, f.Verifier, before.Add(sendWithin(m)))
 	if err != nil {
 		if errors.Is(err, ErrNotProcessed) || errors.Is(err, ErrTerminal) || errors.Is(err, ErrMisconfigured) {
 			s.unmark(c, marked, m, unsent(m, over))
