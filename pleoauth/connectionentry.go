@@ -31,6 +31,7 @@ type connection struct {
 	told, retrying bool
 	missed         int
 	asking         *call // introspection of a refused token
+	unjudged       int   // how often in a row Pleo did not say whether one lives
 	watched        bool  // subscribed to its notices
 	verdict        verdict
 	gated          string // the last version that the gate was raised for

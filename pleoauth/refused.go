@@ -143,7 +143,10 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 		if c.left(v.version) {
 			return verdict{}, nil
 		}
-		if snap.Marked() != nil {
+		// The unknown mark of an answer without a refresh token is not settled before
+		// its time: that may end the last access token that there is.
+		last := v.pair.grant.NoRefreshToken
+		if m := snap.Marked(); m != nil && !(last && m.Kind == MarkUnknown) {
 			return verdict{version: v.version, flight: s.flyFor(caller, c, v.version, true)}, nil
 		}
 	}
@@ -152,9 +155,17 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 	asked := time.Now()
 	seen, err := s.oauth().Introspect(ctx, v.pair.grant.AccessToken, AccessTokenKind)
 	log := s.logger().With("connection", c.name, "generation", v.generation, "duration", time.Since(asked))
+	if err == nil {
+		c.mu.Lock()
+		c.unjudged = 0
+		c.mu.Unlock()
+	}
 	switch {
 	case err != nil:
-		wait := s.backOffAfter(0)
+		c.mu.Lock()
+		wait := s.backOffAfter(c.unjudged)
+		c.unjudged++
+		c.mu.Unlock()
 		kind, _ := unanswered(err)
 		log.Warn("a refused token could not be introspected", "result", string(RefusalUnknown), "error", err)
 		return verdict{version: v.version, until: time.Now().Add(wait), err: &TokenError{
