@@ -35,15 +35,33 @@ func (s *Source) current(ctx context.Context, c *connection) (*view, error) {
 	}
 	s.missed(MissStore)
 	l := s.load(c, false)
-	select {
-	case <-l.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.awaitCall(ctx, c, l); err != nil {
+		if v != nil && ctx.Err() == nil {
+			return v, nil
+		}
+		return nil, err
 	}
 	if loaded := c.view.Load(); loaded != nil && (l.err == nil || v != nil) {
 		return loaded, nil // an unconfirmed answer is better than none
 	}
 	return nil, s.storeError(c.name, l.err)
+}
+
+var errHangs = errors.New("the store neither answers nor fails")
+
+// awaitCall waits for a call that reads the store, no longer than the refresh
+// timeout: a store may hang for longer than it was given.
+func (s *Source) awaitCall(ctx context.Context, c *connection, l *call) error {
+	timer := time.NewTimer(s.config().RefreshTimeout)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		return nil
+	case <-timer.C:
+		return s.storeError(c.name, errHangs)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // storeError makes a caller's error of one that reading the record gave.

@@ -111,10 +111,8 @@ func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, 
 		}
 	}
 	c.mu.Unlock()
-	select {
-	case <-asking.done:
-	case <-ctx.Done():
-		return verdict{}, ctx.Err()
+	if err := s.awaitCall(ctx, c, asking); err != nil {
+		return verdict{}, err
 	}
 	if asking.err != nil {
 		return verdict{}, s.storeError(c.name, asking.err)
