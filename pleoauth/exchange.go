@@ -80,6 +80,9 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	before := time.Now()
 	c.markSince(m.Nonce, before)
 	seq := nextSeq(snap.Record, before)
+	if v := c.view.Load(); v != nil { // which the store may have forgotten
+		seq = max(seq, v.seq+1)
+	}
 	m.Seq = seq
 	marked, err := s.applyReplicated(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
 	if errors.Is(err, ErrNotReplicated) {
