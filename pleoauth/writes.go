@@ -44,6 +44,9 @@ func writeMark(version string, m Mark, settled string) write {
 		if r.State == StateConnected && r.Epoch != s.Run {
 			m = Mark{Nonce: random128(), Version: version, Kind: MarkUnknown, EarlierRun: true, Life: m.Life, Replica: m.Replica, Time: m.Time}
 		}
+		if settled != "" && m.Kind == MarkRefresh {
+			r.Attempts++ // the one before has failed
+		}
 		if r.Mark != nil {
 			m.Seq = max(m.Seq, r.Mark.Seq) // the next authorisation comes after that of the mark which this one replaces
 		}
