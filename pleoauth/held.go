@@ -23,9 +23,9 @@ type heldPair struct {
 	// unreplicated is set once it is stored, but the store's replicas have not
 	// confirmed that.
 	unreplicated bool
-	// counted is set once it is on the disk and counts as unsaved.
-	counted bool
-	since   time.Time // of the hold
+	// counted is set once it counts as unsaved, spilled once it is on the disk.
+	counted, spilled bool
+	since            time.Time // of the hold
 	// unasked counts how often Pleo did not say whether it lives, or replicas
 	// whether they have it; askAt is when they are asked again.
 	unasked int
@@ -46,7 +46,7 @@ func (s *Source) save(c *connection, h *heldPair) {
 	}
 	c.mu.Unlock()
 	keep := func() {
-		s.untilDone(c, func() bool { return s.trySave(c, h) })
+		s.untilDone(c, func() bool { return s.tryAgain(c, h) })
 		s.letGo(c, h)
 	}
 	if !s.goWork(keep) {
@@ -61,9 +61,23 @@ func (s *Source) unsavedPair(c *connection, h *heldPair) {
 	log.Error("the grant is not safe in the store: it is held, and saved until it is", "result", "held")
 	if err := s.spill.write(s, c.name, h.pair); err != nil {
 		log.Error("the held grant could not be written to disk: it lives in memory alone", "result", "held", "error", err)
+	} else {
+		h.spilled = true
 	}
 	h.counted = true
 	s.unsaved.Add(1)
+}
+
+// tryAgain is trySave for a pair that is held. What the disk has not taken, it may
+// take now.
+func (s *Source) tryAgain(c *connection, h *heldPair) bool {
+	if s.trySave(c, h) {
+		return true
+	}
+	if !h.spilled {
+		h.spilled = s.spill.write(s, c.name, h.pair) == nil
+	}
+	return false
 }
 
 // letGo ends a hold.

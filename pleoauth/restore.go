@@ -117,7 +117,7 @@ func (s *Source) restore(c *connection, p *pair) {
 	if !s.goWork(func() {
 		if !s.trySave(c, h) {
 			s.unsavedPair(c, h)
-			s.untilDone(c, func() bool { return s.trySave(c, h) })
+			s.untilDone(c, func() bool { return s.tryAgain(c, h) })
 		}
 		s.letGo(c, h)
 	}) {
