@@ -20,6 +20,10 @@ const (
 func (s *Source) housekeeping() {
 	for !s.closing() {
 		s.pause(housekeepingEvery, nil)
+		if s.closing() {
+			return
+		}
+		s.readSpill()
 		limit := time.Now().Add(-idleAfter)
 		// A new one may be about to be used, or be authorised.
 		s.forget(func(c *connection) bool { return !c.usedSince(limit) && c.made.Before(limit) })

@@ -105,6 +105,10 @@ func (a *attempt) lost(snap Snapshot, m *Mark) error {
 	} else if somebody {
 		return nil
 	}
+	a.readSpill()
+	if a.c.left(snap.Version) {
+		return nil // it was on this machine's disk
+	}
 	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse))
 	if errors.Is(err, errRefused) {
 		return nil

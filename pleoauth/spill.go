@@ -103,7 +103,8 @@ func (d *spill) remove(name string, p *pair) {
 }
 
 // readSpill takes up the pairs that an earlier process left, before their
-// connections are served or settled.
+// connections are served or settled, and what another on the same disk has left
+// since: the one before this, that could not store what Pleo answered as it ended.
 func (s *Source) readSpill() {
 	if s.spill.dir == "" {
 		return
@@ -138,9 +139,15 @@ func (s *Source) readSpill() {
 	for name, p := range newest {
 		c := s.connection(name)
 		c.mu.Lock()
-		s.putView(c, s.viewOfPair(p))
+		v := c.view.Load()
+		older := v == nil || compareOrder(v.seq, v.generation, p.seq, p.generation) < 0
+		if older {
+			s.putView(c, s.viewOfPair(p))
+		}
 		c.mu.Unlock()
-		s.restore(c, p)
+		if older {
+			s.restore(c, p)
+		}
 	}
 }
 
