@@ -18,6 +18,8 @@ type attempt struct {
 	doubts int
 	after  RefreshAfter // of the token that is sent next
 	sent   bool         // a token was sent
+	// relocked is set once the lock was lost, and taken again.
+	relocked bool
 }
 
 var errTakesLong = errors.New("the refresh is still not settled")
@@ -43,17 +45,26 @@ func (s *Source) attempt(c *connection, f *flight) error {
 		}
 		done, err := a.turn()
 		if errors.Is(err, errLockGone) {
-			a.lock.release()
-			if a.lock, err = s.obtainLock(c, f); err == nil && a.lock != nil {
-				continue
-			}
-			return err
+			done, err = a.lockAgain(err)
 		}
 		if done || err != nil {
 			return err
 		}
 	}
 	return a.failed(*f.stage.Load(), time.Second, errTakesLong)
+}
+
+// lockAgain takes a lost lock anew, once: a store that keeps none is not waited
+// for. It reports true when the connection has left the flight's version behind.
+func (a *attempt) lockAgain(gone error) (bool, error) {
+	if a.relocked {
+		return false, gone
+	}
+	a.relocked = true
+	a.lock.release()
+	var err error
+	a.lock, err = a.obtainLock(a.c, a.f)
+	return a.lock == nil, err
 }
 
 func (a *attempt) failed(kind error, retryAfter time.Duration, err error) error {
@@ -144,7 +155,7 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 		a.revokeGate(a.c, m.Nonce)
 		a.pause(a.backOffAfter(0), nil) // somebody else is at it
 		if errors.Is(err, ErrLockLost) {
-			return errLockGone
+			return a.failed(ErrStoreUnavailable, time.Second, errLockGone)
 		}
 		return nil
 	case err != nil:

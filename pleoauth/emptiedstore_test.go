@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
 // A consent comes after the one that this process knows, although the store has
@@ -29,5 +32,21 @@ func TestAConsentInAnEmptiedStoreComesAfterTheOneThatThisProcessKnows(t *testing
 		time.Sleep(time.Minute)
 		require.Equal(t, consented.Lineage, w.store.record("default").Lineage)
 		w.token(b, "default")
+	})
+}
+
+// Whose connection it is, is known here although the store has forgotten it.
+func TestAnotherCompanyDoesNotTakeAConnectionOverWhileTheStoreHasForgottenWhoseItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.replica()
+		w.authorise(a, "default", "")
+		subject := w.store.record("default").Subject
+		w.store.failover(-1)
+		_, err := w.tryAuthorise(a, pleoauth.AuthorisationRequest{Connection: "default"}, pleotest.Companies()[1].Name)
+		require.ErrorIs(t, err, pleoauth.ErrOtherSubject)
+		time.Sleep(time.Minute)
+		require.Equal(t, subject, w.store.record("default").Subject)
+		w.token(a, "default")
 	})
 }

@@ -29,6 +29,11 @@ func (s *Source) exchange(f flow, code string) (string, error) {
 		if err != nil {
 			return "", storeFailed(err)
 		}
+		if v := c.view.Load(); v.outranks(snap) { // the store has forgotten what comes before, and whose it was
+			s.restore(c, v.pair)
+			s.pause(time.Second, news)
+			continue
+		}
 		var over string
 		if m := snap.Marked(); m != nil {
 			if rest := m.Life - time.Since(c.markSince(m.Nonce, time.Now())); rest > 0 {
@@ -80,9 +85,6 @@ func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot,
 	before := time.Now()
 	c.markSince(m.Nonce, before)
 	seq := nextSeq(snap.Record, before)
-	if v := c.view.Load(); v != nil { // which the store may have forgotten
-		seq = max(seq, v.seq+1)
-	}
 	m.Seq = seq
 	marked, err := s.applyReplicated(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
 	if errors.Is(err, ErrNotReplicated) {

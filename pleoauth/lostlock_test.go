@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
 // The lock saves work and no more: a store that forgets it, as in a failover,
@@ -39,5 +41,39 @@ func TestALockThatIsLostBeforeTheMarkIsWrittenHoldsNobodyUp(t *testing.T) {
 		require.True(t, w.lives(token))
 		require.Equal(t, 1, w.pleo.Counters().Refreshes)
 		require.LessOrEqual(t, dials.Load(), int64(3))
+	})
+}
+
+func TestAStoreThatKeepsNoLockHoldsNoCallAndDialsPleoSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var dials atomic.Int64
+		a := w.replicaDialling(func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return w.dial(ctx, network, address)
+		})
+		w.authorise(a, "default", "")
+		time.Sleep(idle)
+		dials.Store(0)
+		a.store.onStep(func(op, when string) error {
+			if op == "swap" && when == "before" {
+				w.store.loseLocks()
+			}
+			return nil
+		})
+		began := time.Now()
+		for time.Since(began) < time.Minute {
+			asked := time.Now()
+			_, err := a.Token(t.Context(), "default")
+			require.ErrorIs(t, err, pleoauth.ErrStoreUnavailable)
+			require.LessOrEqual(t, time.Since(asked), a.Config().RefreshTimeout)
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.Zero(t, w.pleo.Counters().RefreshRequests)
+		require.Less(t, dials.Load(), int64(90))
+
+		a.store.onStep(nil)
+		time.Sleep(2 * time.Second)
+		w.token(a, "default")
 	})
 }
