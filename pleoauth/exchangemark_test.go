@@ -116,3 +116,24 @@ func TestAnAnswerThatComesAfterAConsentDoesNotCostTheNewGrant(t *testing.T) {
 		require.True(t, w.lives(w.token(c, "default")))
 	})
 }
+
+// A disconnect does not stop a refresh that is on its way. Where Pleo takes the
+// next consent for the same authorisation, that refresh would end it.
+func TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, pleotest.WithSecondConsentReplacing())
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.pleo.Fault(pleotest.Fault{
+			Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken,
+			Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
+		})
+		go func() { _ = a.Refresh(context.Background(), "default") }()
+		time.Sleep(time.Second)
+		require.NoError(t, b.Disconnect(t.Context(), "default"))
+		w.authorise(b, "default", "")
+		time.Sleep(idle)
+		require.Zero(t, w.pleo.Counters().Replays)
+		require.True(t, w.lives(w.token(a, "default")))
+	})
+}

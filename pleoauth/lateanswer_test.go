@@ -2,7 +2,9 @@ package pleoauth_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,4 +59,17 @@ func TestAPairThatASourceSpillsAfterItsSuccessorHasStartedIsTakenUp(t *testing.T
 			})
 		})
 	}
+}
+
+// The folder is read again and again: what is not to be read there is told once.
+func TestAHeldPairThatCannotBeReadIsComplainedOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "other.pair"), []byte("sealed by somebody else"), 0o600))
+		w.replicaOn(dir)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, 1, strings.Count(w.log.String(), "a held grant on disk cannot be read"))
+		require.FileExists(t, filepath.Join(dir, "other.pair"))
+	})
 }

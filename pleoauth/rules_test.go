@@ -45,6 +45,7 @@ var rules = map[string]int{
 	"a failed exchange leaves the doubt that it found":      46,
 	"a later authorisation's mark stays":                    195293,
 	"a disconnect leaves a tombstone":                       7,
+	"a disconnect leaves the mark":                          870941,
 	"the order of grants never restarts":                    590,
 	"the lock is renewed":                                   16,
 }
@@ -128,6 +129,7 @@ var changes = []change{
 			return Record{}, nil
 		}
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
+	{"writes.go", "		if travelling != nil {", `		if travelling != nil && !without("a disconnect leaves the mark") {`},
 	{"heldlock.go", "		err := h.Renew(ctx, h.source.times().lock)", `		var err error
 		if !without("the lock is renewed") {
 			err = h.Renew(ctx, h.source.times().lock)

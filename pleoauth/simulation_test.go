@@ -55,6 +55,7 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 		s.over.Store(true)
 		close(s.end)
 		_ = os.RemoveAll(s.disk)
+		_ = os.Remove(filepath.Dir(s.disk)) // which others may still have theirs in
 	})
 	return outcome
 }

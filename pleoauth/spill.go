@@ -19,6 +19,8 @@ type spill struct {
 	dir string
 	// rekey keeps a pair that is removed from coming back sealed anew.
 	rekey sync.RWMutex
+	// unreadable are the files that have been complained of.
+	unreadable sync.Map
 }
 
 // spilled is a file's content, before it is sealed.
@@ -123,8 +125,13 @@ func (s *Source) readSpill() {
 			continue
 		}
 		name, p, err := s.openSpilled(filepath.Join(s.spill.dir, file.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has been stored since
+		}
 		if err != nil {
-			s.logger().Error("a held grant on disk cannot be read; it is left there", "file", file.Name(), "error", err)
+			if _, told := s.spill.unreadable.LoadOrStore(file.Name(), nil); !told {
+				s.logger().Error("a held grant on disk cannot be read; it is left there", "file", file.Name(), "error", err)
+			}
 			continue
 		}
 		known := newest[name]

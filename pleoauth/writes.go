@@ -137,7 +137,9 @@ func writeGone(dead *pair, newVersion string) write {
 }
 
 // writeDisconnect (W7) leaves a tombstone: a record without tokens, later than
-// every authorisation so far. A name without a record stays without.
+// every authorisation so far. A name without a record stays without. The mark
+// stays: what travels under it may still reach Pleo, and a dead refresh token
+// that does so after the next consent may cost that its grant.
 func writeDisconnect(newVersion string, now time.Time) write {
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
@@ -145,9 +147,15 @@ func writeDisconnect(newVersion string, now time.Time) write {
 			return r, errDone
 		}
 		r.Seq = nextSeq(r, now)
+		travelling := r.Marked()
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""
 		r.Version = newVersion
 		r = wiped(r)
+		if travelling != nil {
+			m := *travelling
+			m.Version = newVersion
+			r.Mark = &m
+		}
 		r.Due = s.Clock().Add(tombstoneLife)
 		return r, nil
 	}
