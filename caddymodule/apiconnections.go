@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
@@ -28,6 +29,9 @@ func (c *apiCall) list() *problem {
 	connections, next, err := c.source.Connections(c.r.Context(), cursor, limit)
 	if err != nil {
 		return c.failed(err)
+	}
+	for i := range connections {
+		dropStrangeTimes(&connections[i])
 	}
 	if connections == nil {
 		connections = []pleoauth.ConnectionInfo{} // an empty list in JSON, not null
@@ -55,7 +59,18 @@ func (c *apiCall) show() *problem {
 	if err != nil {
 		return c.failed(err)
 	}
+	dropStrangeTimes(&info)
 	return c.answer(info)
+}
+
+// dropStrangeTimes takes out times that JSON has no year for: a record that
+// somebody else has changed would cost the whole answer.
+func dropStrangeTimes(info *pleoauth.ConnectionInfo) {
+	for _, t := range []*time.Time{&info.ObtainedAt, &info.ExpiresAt} {
+		if year := t.Year(); year < 0 || year > 9999 {
+			*t = time.Time{}
+		}
+	}
 }
 
 func (c *apiCall) disconnect() *problem {

@@ -126,6 +126,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // without network: it runs in `validate` and in every reload, where an
 // unreachable Redis must not matter.
 func (a *App) Provision(ctx caddy.Context) error {
+	quietStandardLog()
 	a.logger = ctx.Logger()
 	a.life = newLifetime()
 	if err := a.resolve(newResolver(a.logger)); err != nil {

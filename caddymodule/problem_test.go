@@ -36,6 +36,7 @@ func TestEveryRowOfTheTableHasItsDocument(t *testing.T) {
 		"the address is not allowed": {clientNotAllowed("address"), 403, "client-not-allowed", "address", "", "", "", ""},
 		"the origin is not allowed":  {clientNotAllowed("origin"), 403, "client-not-allowed", "origin", "", "", "", ""},
 		"the host is not allowed":    {clientNotAllowed("host"), 403, "client-not-allowed", "host", "", "", "", ""},
+		"a method without a token":   {methodNotSupported(), 501, "method-not-supported", "", "", "", "", ""},
 		"the client is rejected":     {app.tokenProblem("acme:1", tokenError(pleoauth.ErrClientRejected, "", time.Minute)), 502, "client-rejected", "", "", "", "", "acme:1"},
 		"a refresh failed":           {app.tokenProblem("acme:1", tokenError(pleoauth.ErrRefreshFailed, "", 2500*time.Millisecond)), 503, "refresh-failed", "", "", "", "3", "acme:1"},
 		"the store is away":          {app.tokenProblem("acme:1", tokenError(pleoauth.ErrStoreUnavailable, "", 0)), 503, "store-unavailable", "", "", "", "1", "acme:1"},

@@ -37,6 +37,16 @@ func clientNotAllowed(reason string) *problem {
 	}
 }
 
+// methodNotSupported answers a call with a method that no token goes with.
+func methodNotSupported() *problem {
+	return &problem{
+		Type:   problemType + "method-not-supported",
+		Title:  "The method is not supported",
+		Status: http.StatusNotImplemented,
+		Detail: "TRACE and CONNECT are not passed on: a server would send the token back, or open a tunnel. Use another method.",
+	}
+}
+
 func callNotRepeated(connection string) *problem {
 	return &problem{
 		Type:       problemType + "call-not-repeated",

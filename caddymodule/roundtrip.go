@@ -40,6 +40,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if reason := t.caller.refusal(req, repl); reason != "" {
 		return t.answer(req, clientNotAllowed(reason), nil)
 	}
+	if !methodAllowed(req.Method) {
+		return t.answer(req, methodNotSupported(), nil)
+	}
 	connection, err := connectionOf(req, repl, t.Connection)
 	if err != nil {
 		return t.answer(req, invalidConnection(), err)
@@ -91,7 +94,11 @@ func (t *Transport) call(req *http.Request, body *replay, connection string, tok
 func (t *Transport) send(req *http.Request, body *replay, authorization string) (*http.Response, error) {
 	out := t.outgoing(req, authorization)
 	body.attempt(out)
-	return t.HTTPTransport.RoundTrip(out)
+	res, err := t.HTTPTransport.RoundTrip(out)
+	if err == nil && len(res.TransferEncoding) > 0 { // only then are there trailers to be malformed
+		res.Body = &quietBody{res.Body, authorization}
+	}
+	return res, withoutToken(err, authorization)
 }
 
 // probe sends an active health check of the reverse proxy's own. No caller can
