@@ -70,8 +70,8 @@ func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]C
 	infos := make([]ConnectionInfo, 0, len(names))
 	for _, name := range names {
 		info, err := s.Connection(ctx, name)
-		if errors.Is(err, ErrNotConnected) {
-			continue // gone meanwhile
+		if errors.Is(err, ErrNotConnected) || errors.Is(err, ErrInvalidConnection) {
+			continue // gone meanwhile, or nothing that we have written
 		}
 		if errors.Is(err, ErrRecordUnreadable) || errors.Is(err, ErrForeignRecord) {
 			info, err = ConnectionInfo{Name: name, LastError: "store-unavailable"}, nil // the others are still to be seen

@@ -25,3 +25,16 @@ func TestARecordThatIsNotOursDoesNotHideTheOthers(t *testing.T) {
 		require.Equal(t, pleoauth.StateConnected, infos[1].State)
 	})
 }
+
+func TestANameThatIsNoneDoesNotHideTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		w.store.put("../<b>", w.store.record("default")) // as only another program can
+		infos, _, err := r.Connections(t.Context(), "", 10)
+		require.NoError(t, err)
+		require.Len(t, infos, 1)
+		require.Equal(t, "default", infos[0].Name)
+	})
+}

@@ -42,6 +42,8 @@ type memServer struct {
 	skew time.Duration
 	// asked, if set, is done when holders of a pair are next asked for it.
 	asked func()
+	// strayDue are names in the index that others have put there.
+	strayDue []string
 	// lagging says that replicas confirm nothing.
 	lagging bool
 	// single says that the server is one process at one address, which refuses

@@ -2,6 +2,8 @@ package pleoauth
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,6 +14,9 @@ const (
 	// sweepSize bounds how many it takes on at a time, so that many that fall
 	// due together are spread over time.
 	sweepSize = 64
+	// manyStuck bounds how many names are remembered that nothing could be done
+	// about.
+	manyStuck = 4096
 	// sweepAtOnce is how many of them are under way at the same time.
 	sweepAtOnce = 8
 	// tombstoneLife is how long a disconnected connection is remembered.
@@ -22,20 +27,21 @@ const (
 // old because nobody uses them, marks that a crash has left, tombstones that
 // have served. Whichever replica comes first does it.
 func (s *Source) sweeping() {
+	stuck := map[string]bool{}
 	for {
 		s.pause(sweepEvery/2+s.spread(sweepEvery), nil)
 		if s.closing() {
 			return
 		}
-		s.sweep()
+		s.sweep(stuck)
 	}
 }
 
-func (s *Source) sweep() {
-	ctx, cancel := s.command()
-	names, err := s.store.Due(ctx, sweepSize)
-	cancel()
-	s.storeAnswered(StoreDue, err)
+// sweep looks after some of the connections that are due: first those that are
+// not among stuck, in which it keeps the names that have no record or none that
+// can be read. They may stay due, and others must not wait behind them.
+func (s *Source) sweep(stuck map[string]bool) {
+	names, err := s.due(stuck)
 	if err != nil {
 		s.swept(SweepFailed, 0)
 		s.logger().Debug("connections that are due could not be listed", "error", err)
@@ -53,21 +59,52 @@ func (s *Source) sweep() {
 		case <-s.stop:
 			return
 		}
+		c := s.connection(name)
+		if v := c.view.Load(); loads[i].err == nil && v != nil && v.state != "" {
+			delete(stuck, name)
+		} else if len(stuck) < manyStuck {
+			stuck[name] = true
+		}
 		if errors.Is(loads[i].err, ErrSealed) {
 			s.logger().Error("a grant that is due cannot be opened: it is left as it is", "connection", name, "error", loads[i].err)
-			s.putOff(s.connection(name), "") // for an hour: others wait for their turn
+			s.putOff(c, "") // for an hour: others wait for their turn
 		}
 		if loads[i].err != nil {
 			continue
 		}
 		turns <- struct{}{}
 		under.Go(func() {
-			s.sweepOne(s.connection(name))
+			s.sweepOne(c)
 			<-turns
 		})
 	}
 	under.Wait()
 	s.swept(SweepDone, len(names))
+}
+
+// due returns the names whose turn it is.
+func (s *Source) due(stuck map[string]bool) ([]string, error) {
+	ctx, cancel := s.command()
+	defer cancel()
+	limit := sweepSize + len(stuck)
+	all, err := s.store.Due(ctx, limit)
+	s.storeAnswered(StoreDue, err)
+	if err != nil {
+		return nil, err
+	}
+	var names, later []string
+	for _, name := range all {
+		if stuck[name] {
+			later = append(later, name)
+		} else {
+			names = append(names, name)
+		}
+	}
+	if len(all) < limit { // that is all of them: the others are due no more
+		maps.DeleteFunc(stuck, func(name string, _ bool) bool { return !slices.Contains(later, name) })
+	}
+	names = append(names, later...)
+	return names[:min(len(names), sweepSize)], nil
 }
 
 func (s *Source) sweepOne(c *connection) {
@@ -109,8 +146,10 @@ func (s *Source) writeSwept(version string) write {
 	return func(snap Snapshot) (Record, error) {
 		r := snap.Record
 		switch {
-		case r.Version != version || r.Due.IsZero() || snap.Remaining(r.Due) > 0:
+		case r.Version != version:
 			return r, errRefused
+		case r.Due.IsZero() || snap.Remaining(r.Due) > 0: // it is not: to write it again mends the store's index
+			return r, nil
 		case r.State == StateDisconnected, r.State == "": // a tombstone, or the mark of an authorisation that came to nothing
 			return Record{}, nil
 		case r.State == StateConnected:

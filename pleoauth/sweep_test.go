@@ -1,6 +1,7 @@
 package pleoauth_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,5 +91,22 @@ func TestATombstoneOutlivesAnAuthorisationThatCameToNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Equal(t, pleoauth.StateDisconnected, w.store.record("default").State)
 		require.True(t, w.store.record("never").Empty(), "nothing is left of what never was")
+	})
+}
+
+// A store's index may hold what this package has not put there, or what it can
+// do nothing about.
+func TestNamesThatNothingCanBeDoneAboutDoNotKeepOthersFromTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.KeepAlive = 24 * time.Hour
+		a := w.replica()
+		w.authorise(a, "default", "")
+		for i := range 100 {
+			w.store.strayDue = append(w.store.strayDue, fmt.Sprintf("stray %d", i))
+		}
+		time.Sleep(25 * time.Hour)
+		require.Equal(t, 1, w.pleo.Counters().Refreshes)
+		w.token(a, "default")
 	})
 }
