@@ -144,7 +144,7 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 		// The unknown mark of an answer without a refresh token is not settled before
 		// its time: that may end the last access token that there is.
 		last := v.pair.grant.NoRefreshToken
-		if m := snap.Marked(); m != nil && !(last && m.Kind == MarkUnknown) {
+		if m := snap.Marked(); m != nil && (!last || m.Kind != MarkUnknown) {
 			return verdict{version: v.version, flight: s.flyFor(caller, c, v.version, true)}, nil
 		}
 	}
