@@ -49,8 +49,9 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 	return ConnectionInfo{
 		Name: name, State: snap.State, Reason: snap.Reason, Subject: snap.Subject, Generation: snap.Generation,
 		ObtainedAt: snap.Obtained, ExpiresAt: snap.Expires,
-		Attempts: snap.Attempts, LastError: snap.NotBeforeReason, Unsettled: snap.Marked() != nil,
-		KeyID: sealedWith(snap.Sealed),
+		Attempts: snap.Attempts, LastError: snap.NotBeforeReason,
+		Unsettled: snap.State == StateConnected && snap.Marked() != nil,
+		KeyID:     sealedWith(snap.Sealed),
 	}
 }
 

@@ -137,3 +137,22 @@ func TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay(t *testing.T) 
 		require.True(t, w.lives(w.token(a, "default")))
 	})
 }
+
+// Nor does the end of a grant stop it: Pleo says at once that a token is dead
+// which the customer has revoked, and the refresh is still on its way.
+func TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, pleotest.WithSecondConsentReplacing())
+		a, b := w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		w.pleo.Fault(pleotest.Fault{
+			Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken,
+			Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
+		})
+		w.pleo.Revoke(pleotest.Target{})
+		require.ErrorIs(t, a.Refresh(t.Context(), "default"), pleoauth.ErrReauthorisationRequired)
+		w.authorise(b, "default", "")
+		time.Sleep(idle)
+		require.True(t, w.lives(w.token(a, "default")))
+	})
+}

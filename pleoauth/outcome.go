@@ -97,7 +97,7 @@ func (s *Source) ended(c *connection, r refreshed, log *slog.Logger) error {
 	log.Error("the grant has ended: reauthorisation required", "result", "terminal", "error", r.err)
 	version := random128()
 	end := func() error {
-		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired))
+		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired, false))
 		if errors.Is(err, errRefused) {
 			return nil
 		}

@@ -124,6 +124,12 @@ func (r Record) Marked() *Mark {
 	return r.Mark
 }
 
+// under returns the mark as it stands on a record of another version.
+func (m Mark) under(version string) *Mark {
+	m.Version = version
+	return &m
+}
+
 // compareOrder orders grants by (seq, generation).
 func compareOrder(aSeq, aGeneration, bSeq, bGeneration int64) int {
 	return cmp.Or(cmp.Compare(aSeq, bSeq), cmp.Compare(aGeneration, bGeneration))

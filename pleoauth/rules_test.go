@@ -46,6 +46,7 @@ var rules = map[string]int{
 	"a later authorisation's mark stays":                    195293,
 	"a disconnect leaves a tombstone":                       7,
 	"a disconnect leaves the mark":                          870941,
+	"the end of a grant leaves a mark that is not over":     916850,
 	"the order of grants never restarts":                    590,
 	"the lock is renewed":                                   16,
 }
@@ -129,6 +130,7 @@ var changes = []change{
 			return Record{}, nil
 		}
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
+	{"writes.go", "		if travelling || m.Nonce != nonce {", `		if (travelling || m.Nonce != nonce) && !without("the end of a grant leaves a mark that is not over") {`},
 	{"writes.go", "		if travelling != nil {", `		if travelling != nil && !without("a disconnect leaves the mark") {`},
 	{"heldlock.go", "		err := h.Renew(ctx, h.source.times().lock)", `		var err error
 		if !without("the lock is renewed") {

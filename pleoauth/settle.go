@@ -57,7 +57,7 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 		return a.failed(kind, b.wait, err)
 	}
 	if !active {
-		return a.lost(snap, m)
+		return a.lost(snap, m, over)
 	}
 	if !over {
 		return nil // the request may still be travelling: ask again when the mark is over
@@ -99,7 +99,7 @@ func (a *attempt) refreshTokenLives(snap Snapshot, g Grant) (bool, error) {
 
 // lost: the token was spent, and the answer did not reach the store. Whoever
 // holds the pair is asked to put it back; if nobody does, it is lost.
-func (a *attempt) lost(snap Snapshot, m *Mark) error {
+func (a *attempt) lost(snap Snapshot, m *Mark, over bool) error {
 	if somebody, err := a.whoHas(a.c, snap.Version); err != nil {
 		return a.storeError(a.c.name, err)
 	} else if somebody {
@@ -109,7 +109,7 @@ func (a *attempt) lost(snap Snapshot, m *Mark) error {
 	if a.c.left(snap.Version) {
 		return nil // it was on this machine's disk
 	}
-	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse))
+	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse, !over))
 	if errors.Is(err, errRefused) {
 		return nil
 	}

@@ -105,8 +105,9 @@ func writeOver(nonce string) write {
 }
 
 // writeEnd (W4) ends the grant of the given version: on Pleo's word to the
-// holder of the mark (nonce), or to whoever settled it.
-func writeEnd(version, nonce, newVersion string, reason Reason) write {
+// holder of the mark (nonce), or to whoever settled it. A mark under which
+// something may still travel stays, as in [writeDisconnect].
+func writeEnd(version, nonce, newVersion string, reason Reason, travelling bool) write {
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
 		if r.Version == newVersion {
@@ -118,7 +119,11 @@ func writeEnd(version, nonce, newVersion string, reason Reason) write {
 		}
 		r.State, r.Reason = StateReauthorisationRequired, reason
 		r.Version = newVersion
-		return wiped(r), nil
+		r = wiped(r)
+		if travelling || m.Nonce != nonce {
+			r.Mark = m.under(newVersion)
+		}
+		return r, nil
 	}
 }
 
@@ -152,9 +157,7 @@ func writeDisconnect(newVersion string, now time.Time) write {
 		r.Version = newVersion
 		r = wiped(r)
 		if travelling != nil {
-			m := *travelling
-			m.Version = newVersion
-			r.Mark = &m
+			r.Mark = travelling.under(newVersion)
 		}
 		r.Due = s.Clock().Add(tombstoneLife)
 		return r, nil

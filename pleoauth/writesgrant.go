@@ -48,9 +48,7 @@ func (p stored) mark(s Snapshot) *Mark {
 	if m == nil {
 		return nil
 	}
-	mark := *m
-	mark.Version = p.version
-	return &mark
+	return m.under(p.version)
 }
 
 // writeSave (W2) stores the pair that the token of the given version bought.
