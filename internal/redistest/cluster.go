@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,26 +94,29 @@ func (c *Cluster) MoveEmptySlots(ctx context.Context, from, to int) error {
 		return err
 	}
 	first, last := from*clusterSlots/len(c.Nodes), (from+1)*clusterSlots/len(c.Nodes)-1
-	for slot := first; slot <= last; slot++ {
-		count, err := clients[from].ClusterCountKeysInSlot(ctx, slot).Result()
-		if err != nil {
+	counts, err := clients[from].Pipelined(ctx, func(p redis.Pipeliner) error {
+		for slot := first; slot <= last; slot++ {
+			p.ClusterCountKeysInSlot(ctx, slot)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// The new owner first, so that the slots are never nobody's; all others
+	// too, since gossip takes its time. In one go for each: a node writes its
+	// configuration to the disk after every command that comes alone.
+	order := append([]*redis.Client{clients[to]}, slices.Delete(slices.Clone(clients), to, to+1)...)
+	for _, client := range order {
+		if _, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for k, count := range counts {
+				if count.(*redis.IntCmd).Val() == 0 {
+					p.Do(ctx, "cluster", "setslot", first+k, "node", id)
+				}
+			}
+			return nil
+		}); err != nil {
 			return err
-		}
-		if count > 0 {
-			continue
-		}
-		// The new owner first, so that the slot is never nobody's; all others
-		// too, since gossip takes its time.
-		order := []*redis.Client{clients[to]}
-		for i, client := range clients {
-			if i != to {
-				order = append(order, client)
-			}
-		}
-		for _, client := range order {
-			if err := client.Do(ctx, "cluster", "setslot", slot, "node", id).Err(); err != nil {
-				return err
-			}
 		}
 	}
 	for _, node := range c.Nodes {
