@@ -117,6 +117,12 @@ func TestAnAnswerThatComesAfterAConsentDoesNotCostTheNewGrant(t *testing.T) {
 	})
 }
 
+// onItsWay has a refresh answered long before it reaches Pleo.
+var onItsWay = pleotest.Fault{
+	Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken,
+	Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
+}
+
 // A disconnect does not stop a refresh that is on its way. Where Pleo takes the
 // next consent for the same authorisation, that refresh would end it.
 func TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay(t *testing.T) {
@@ -124,10 +130,7 @@ func TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay(t *testing.T) 
 		w := newWorld(t, pleotest.WithSecondConsentReplacing())
 		a, b := w.replica(), w.replica()
 		w.authorise(a, "default", "")
-		w.pleo.Fault(pleotest.Fault{
-			Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken,
-			Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
-		})
+		w.pleo.Fault(onItsWay)
 		go func() { _ = a.Refresh(context.Background(), "default") }()
 		time.Sleep(time.Second)
 		require.NoError(t, b.Disconnect(t.Context(), "default"))
@@ -145,10 +148,7 @@ func TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay(t *testing.T) 
 		w := newWorld(t, pleotest.WithSecondConsentReplacing())
 		a, b := w.replica(), w.replica()
 		w.authorise(a, "default", "")
-		w.pleo.Fault(pleotest.Fault{
-			Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken,
-			Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
-		})
+		w.pleo.Fault(onItsWay)
 		w.pleo.Revoke(pleotest.Target{})
 		require.ErrorIs(t, a.Refresh(t.Context(), "default"), pleoauth.ErrReauthorisationRequired)
 		w.authorise(b, "default", "")

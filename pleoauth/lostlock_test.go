@@ -14,19 +14,26 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
+// expiredCountingDials returns a replica whose token has expired, and a count of
+// its connections to Pleo from then on.
+func expiredCountingDials(w *world) (*replica, *atomic.Int64) {
+	dials := new(atomic.Int64)
+	a := w.replicaDialling(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return w.dial(ctx, network, address)
+	})
+	w.authorise(a, "default", "")
+	time.Sleep(idle)
+	dials.Store(0)
+	return a, dials
+}
+
 // The lock saves work and no more: a store that forgets it, as in a failover,
 // holds up neither calls nor the refresh, and Pleo is not dialled again and again.
 func TestALockThatIsLostBeforeTheMarkIsWrittenHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var dials atomic.Int64
-		a := w.replicaDialling(func(ctx context.Context, network, address string) (net.Conn, error) {
-			dials.Add(1)
-			return w.dial(ctx, network, address)
-		})
-		w.authorise(a, "default", "")
-		time.Sleep(idle)
-		dials.Store(0)
+		a, dials := expiredCountingDials(w)
 		var once sync.Once
 		a.store.onStep(func(op, when string) error {
 			if op == "swap" && when == "before" {
@@ -47,14 +54,7 @@ func TestALockThatIsLostBeforeTheMarkIsWrittenHoldsNobodyUp(t *testing.T) {
 func TestAStoreThatKeepsNoLockHoldsNoCallAndDialsPleoSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var dials atomic.Int64
-		a := w.replicaDialling(func(ctx context.Context, network, address string) (net.Conn, error) {
-			dials.Add(1)
-			return w.dial(ctx, network, address)
-		})
-		w.authorise(a, "default", "")
-		time.Sleep(idle)
-		dials.Store(0)
+		a, dials := expiredCountingDials(w)
 		a.store.onStep(func(op, when string) error {
 			if op == "swap" && when == "before" {
 				w.store.loseLocks()
