@@ -14,18 +14,22 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 	go run ./cmd/pleo-demo
 
 .PHONY: test
-test: needs format lint ## everything that has to pass: vet, linters where installed, all tests; the library's with the race detector
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-library test-product
+test: format lint ## everything that has to pass: vet, linters where installed, all tests; the library's with the race detector
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-library vet
+	@$(MAKE) --no-print-directory test-product
 
-# The library needs little of what is to be fetched and compiled: its tests run
-# while the rest of that is done.
+# On a fresh machine most of the time goes into compiling. While vet has all that
+# the product needs compiled, what has to be installed is, and the library's tests
+# run, which need little. The product's tests look at the clock and come alone;
+# most of them wait for something, so there are more at a time than processors.
 
 .PHONY: test-library test-product
-test-library:
+test-library: needs
 	go test -vet=off -race -p 2 -timeout 12m ./pleoauth/...
-test-product: vet # under the race detector all of Caddy would have to be compiled once more: make race
-	go test -vet=off -p 1 -timeout 12m ./test $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
-	cd deploy/test && go vet ./... && go test -vet=off ./...
+test-product: # under the race detector all of Caddy would have to be compiled once more: make race
+	go test -vet=off -parallel 4 -timeout 12m ./test
+	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
+	cd deploy/test && go test -vet=off ./...
 
 .PHONY: race
 race: needs ## all tests with the race detector
@@ -41,6 +45,7 @@ faults: needs ## play the long selection of faults and load on real processes, a
 .PHONY: vet format
 vet: format ## go vet, and a check that gofmt has nothing to do
 	go vet ./...
+	cd deploy/test && go vet ./...
 
 format:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt has changes for:"; echo "$$unformatted"; exit 1; fi
