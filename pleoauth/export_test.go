@@ -1,6 +1,9 @@
 package pleoauth
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // WithRandom sets where delays get their jitter from, so that a simulated
 // schedule can be played again.
@@ -35,4 +38,15 @@ func (s *Source) Remember(name string, g Grant, age time.Duration) {
 func Entries(s *Source) (n int) {
 	s.conns.each(func(*connection) { n++ })
 	return n
+}
+
+// JudgeLate is what a caller of Refused meets who has seen the token that the
+// source has now, and gets on only when the returned function is called.
+func (s *Source) JudgeLate(ctx context.Context, name string) (judge func() error) {
+	c := s.connection(name)
+	v := c.view.Load()
+	return func() error {
+		_, err := s.askOnce(ctx, c, v)
+		return err
+	}
 }

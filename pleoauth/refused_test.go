@@ -36,6 +36,32 @@ func TestCallersWithADeadTokenShareOneIntrospectionAndOneRefresh(t *testing.T) {
 	})
 }
 
+func TestACallerWhoIsLateToAskWhetherATokenLivesDoesNotAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		token := w.token(r, "default")
+		w.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+		before := w.pleo.Counters()
+		late := r.JudgeLate(t.Context(), "default")
+		asked := make(chan error, 1)
+		r.store.onStep(func(op, when string) error {
+			if op == "lock" && when == "before" && len(asked) == 0 {
+				asked <- late()
+			}
+			return nil
+		})
+		next, err := r.Refused(t.Context(), "default", token)
+		require.NoError(t, err)
+		require.True(t, w.lives(next))
+		require.NoError(t, <-asked)
+		after := w.pleo.Counters()
+		require.Equal(t, 1, after.Introspections-before.Introspections)
+		require.Equal(t, 1, after.RefreshRequests-before.RefreshRequests)
+	})
+}
+
 func TestARefusedTokenThatLivesIsTheApplicationsOwnAffair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
