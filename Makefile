@@ -26,7 +26,7 @@ test: format lint ## everything that has to pass: vet, linters where installed, 
 .PHONY: test-library test-product
 test-library: needs
 	go test -vet=off -race -p 2 -timeout 12m ./pleoauth/...
-test-product: # under the race detector all of Caddy would have to be compiled once more: make race
+test-product: needs # under the race detector all of Caddy would have to be compiled once more: make race
 	go test -vet=off -parallel 4 -timeout 12m ./test
 	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
 	cd deploy/test && go test -vet=off ./...

@@ -27,7 +27,7 @@ const mutantLimit = 4000
 func TestTheSimulationCatchesWhatGoesWrongBelowTheProtocol(t *testing.T) {
 	for name, m := range map[string]struct {
 		mutant
-		caughtBy uint64
+		caughtBy uint64 // a schedule, by its seed
 	}{
 		"a store that forgets marks": {mutant{swap: func(next *pleoauth.Record) bool {
 			next.Mark = nil

@@ -7,11 +7,9 @@ import (
 )
 
 const (
-	// aliveFor is how long Pleo's word that a refused token lives is believed.
-	aliveFor = 30 * time.Second
-	// deadFor is the same for its word that it is dead, for callers who come so
-	// late to ask that the answer is already there.
-	deadFor = 30 * time.Second
+	// believedFor is how long Pleo's word on a refused token holds, also for
+	// callers who come so late to ask that the answer is already there.
+	believedFor = 30 * time.Second
 	// again401 is how soon after a refresh for a 401 another 401 does not
 	// refresh: an API that accepts no token at all would rotate them for ever.
 	again401 = 30 * time.Second
@@ -72,7 +70,6 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 				return nil, &TokenError{Kind: ErrTokenAlive, Connection: name}
 			case judged.flight == nil: // dead
 				cause = RefusalDead
-				s.refuse(c, v.version)
 				return s.Token(ctx, name)
 			}
 			f = judged.flight
@@ -175,9 +172,9 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 		}}, nil
 	case seen.Active:
 		log.Debug("the API refused the token, and Pleo says that it is alive: the refusal is the application's", "result", string(RefusalAlive))
-		return verdict{version: v.version, alive: true, until: time.Now().Add(aliveFor)}, nil
+		return verdict{version: v.version, alive: true, until: time.Now().Add(believedFor)}, nil
 	}
 	log.Warn("the API refused the token, and Pleo says that it is dead", "result", string(RefusalDead))
 	s.refuse(c, v.version)
-	return verdict{version: v.version, until: time.Now().Add(deadFor)}, nil
+	return verdict{version: v.version, until: time.Now().Add(believedFor)}, nil
 }

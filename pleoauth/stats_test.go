@@ -61,13 +61,13 @@ func TestAGrantThatSweepsCannotRenewShowsItsAge(t *testing.T) {
 		for range 96 {
 			time.Sleep(10 * time.Minute)
 			if age := b.Stats().OldestGrant; age > 0 {
-				require.Greater(t, age, 3*time.Hour)
+				require.Greater(t, age, 3*time.Hour+30*time.Minute)
 			}
 		}
 		require.Greater(t, b.Stats().OldestGrant, 15*time.Hour)
 		fault.Remove()
 		time.Sleep(time.Hour)
-		require.Less(t, b.Stats().OldestGrant, 2*time.Hour)
+		require.Less(t, b.Stats().OldestGrant, time.Hour)
 		require.Equal(t, 1, b.Stats().Connections[pleoauth.StateConnected], "it is kept by the one that stored it")
 		require.Positive(t, seen.now()["swept done 1"])
 		require.Positive(t, seen.now()["swept done 0"])
