@@ -50,3 +50,12 @@ func (s *Source) JudgeLate(ctx context.Context, name string) (judge func() error
 		return err
 	}
 }
+
+// GiveUp forgets what the source has of a connection, as when it adopts another
+// grant than its own: that may be followed by the first one again.
+func (s *Source) GiveUp(name string) {
+	c := s.connection(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view.Store(nil)
+}

@@ -70,6 +70,7 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 				return nil, &TokenError{Kind: ErrTokenAlive, Connection: name}
 			case judged.flight == nil: // dead
 				cause = RefusalDead
+				s.refuse(c, v.version) // once more: the record may have been read anew since Pleo was asked
 				return s.Token(ctx, name)
 			}
 			f = judged.flight

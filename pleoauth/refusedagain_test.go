@@ -27,3 +27,18 @@ func TestARefusedTokenThatCannotBeAskedAboutIsAskedAboutWithAGrowingDelay(t *tes
 		require.Less(t, w.pleo.Counters().Introspections-before.Introspections, 12, "introspections in two minutes")
 	})
 }
+
+func TestATokenThatIsKnownToBeDeadIsNotHandedOutAfterItsRecordIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		token := w.token(r, "default")
+		w.pleo.Revoke(pleotest.Target{Kind: pleotest.AccessToken})
+		require.NoError(t, r.JudgeLate(t.Context(), "default")())
+		r.GiveUp("default")
+		next, err := r.Refused(t.Context(), "default", token)
+		require.NoError(t, err)
+		require.True(t, w.lives(next))
+	})
+}
