@@ -15,18 +15,23 @@ const negativeAge = 30 * time.Second
 // without a grant asks again: the others are answered from memory.
 const askAgain = time.Second
 
+// refusedAge is the age at which the record of a token that Pleo called dead is
+// read again before a call fails for it: its successor's notice may be lost.
+const refusedAge = time.Second
+
 // current returns what is known of a connection, and reads it first where
 // nothing is, or where nothing good is known and a notice may have been missed.
-// A connected view is good although notices may have been missed: Pleo itself
-// proves the token.
+// A connected view is good although notices may have been missed, as long as Pleo
+// has not said that its token is dead: Pleo itself proves the token.
 func (s *Source) current(ctx context.Context, c *connection) (*view, error) {
 	v := c.view.Load()
 	if v != nil {
-		confirmed := v.subscription == s.subscription.Load()
-		if v.state == StateConnected || c.triedSince(time.Now().Add(-askAgain)) {
+		if v.state == StateConnected && !v.refused || c.triedSince(time.Now().Add(-askAgain)) {
 			return v, nil
 		}
-		if confirmed && time.Since(v.readAt) > negativeAge {
+		age := time.Since(v.readAt)
+		confirmed := v.subscription == s.subscription.Load() && (!v.refused || age <= refusedAge)
+		if confirmed && age > negativeAge {
 			s.load(c, false)
 		}
 		if confirmed {
