@@ -14,19 +14,22 @@ demo: ## run the whole thing on loopback, with an emulator in Pleo's place
 	go run ./cmd/pleo-demo
 
 .PHONY: test
-test: format lint ## everything that has to pass: vet, linters where installed, all tests; the library's with the race detector
+test: format lint ## everything that has to pass: vet, linters where installed, all tests; the protocol's with the race detector
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-library vet
 	@$(MAKE) --no-print-directory test-product
 
-# On a fresh machine most of the time goes into compiling. While vet has all that
-# the product needs compiled, what has to be installed is, and the library's tests
-# run, which need little. The product's tests look at the clock and come alone;
-# most of them wait for something, so there are more at a time than processors.
+# On a fresh machine most of the time goes into compiling, and what the race
+# detector sees would be compiled once more: that is make race, but for the
+# protocol. While vet has all that the product needs compiled, what has to be
+# installed is, and the library's tests run, which need little. The product's tests
+# look at the clock and come alone; most of them wait for something, so there are
+# more at a time than processors.
 
 .PHONY: test-library test-product
 test-library: needs
-	go test -vet=off -race -p 2 -timeout 12m ./pleoauth/...
-test-product: needs # under the race detector all of Caddy would have to be compiled once more: make race
+	go test -vet=off -race -timeout 12m ./pleoauth
+	go test -vet=off -timeout 12m $$(go list ./pleoauth/... | grep '/pleoauth/')
+test-product: needs
 	go test -vet=off -parallel 4 -timeout 12m ./test
 	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/test$$')
 	cd deploy/test && go test -vet=off ./...
