@@ -57,6 +57,7 @@ type Server struct {
 	tlsPort  int
 	cmd      *exec.Cmd
 	exited   chan struct{}
+	started  bool // once
 }
 
 // Start starts a server in a directory of the test's own and stops it when the
@@ -85,42 +86,10 @@ func New(dir string, options ...Option) (*Server, error) {
 	for _, option := range options {
 		option(s)
 	}
-	var err error
-	// Another process may take the port between the choice and the start.
-	for range 10 {
-		if err = s.choosePorts(); err != nil {
-			return nil, err
-		}
-		if err = s.start(); err == nil {
-			return s, nil
-		}
+	if err := s.startOn(s.choosePorts); err != nil {
+		return nil, err
 	}
-	return nil, err
-}
-
-func (s *Server) choosePorts() (err error) {
-	if s.port, err = freePort(); err == nil && s.tls {
-		s.tlsPort, err = freePort()
-	}
-	return err
-}
-
-func freePort() (int, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return 0, err
-		}
-		// The bus of a Cluster node listens 10,000 above its port.
-		if port+10_000 < 65_536 {
-			return port, nil
-		}
-	}
-	return 0, errors.New("no free port below 55536")
+	return s, nil
 }
 
 // Addr returns the server's host and port.
@@ -146,17 +115,8 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) start() error {
 	conf := filepath.Join(s.dir, "redis.conf")
 	// A Sentinel rewrites its file: what it has learnt must survive a restart.
-	if _, err := os.Stat(conf); err != nil || !s.sentinel || s.exited == nil {
-		lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
-		if !s.sentinel {
-			// A replica need not wait for others to come.
-			lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
-		}
-		if s.tls {
-			lines = append(lines, fmt.Sprintf("tls-port %d", s.tlsPort))
-		}
-		lines = append(append(lines, s.userLines()...), s.config...)
-		if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+	if !s.sentinel || !s.started {
+		if err := s.configure(conf); err != nil {
 			return err
 		}
 	}
@@ -184,7 +144,22 @@ func (s *Server) start() error {
 		s.Kill()
 		return fmt.Errorf("%w; the end of its log: %s", err, s.logTail())
 	}
+	s.started = true
 	return nil
+}
+
+// configure writes the server's configuration file.
+func (s *Server) configure(path string) error {
+	lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
+	if !s.sentinel {
+		// A replica need not wait for others to come.
+		lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
+	}
+	if s.tls {
+		lines = append(lines, fmt.Sprintf("tls-port %d", s.tlsPort))
+	}
+	lines = append(append(lines, s.userLines()...), s.config...)
+	return os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
 func (s *Server) waitReady() error {

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -21,6 +22,26 @@ func TestServerRestartsOnItsPortWithWhatItKept(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return c.Get(t.Context(), "key").Val() == "value"
 	}, 10*time.Second, 20*time.Millisecond)
+}
+
+func TestAPortThatIsTakenMeanwhileIsChosenAnew(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	for _, sentinel := range []bool{false, true} {
+		s := &Server{dir: t.TempDir(), sentinel: sentinel}
+		choices := 0
+		require.NoError(t, s.startOn(func() error {
+			if choices++; choices == 1 {
+				s.port = taken.Addr().(*net.TCPAddr).Port
+				return nil
+			}
+			return s.choosePorts()
+		}))
+		t.Cleanup(s.Kill)
+		require.Equal(t, 2, choices)
+		require.True(t, s.answers())
+	}
 }
 
 func TestPausedServerAnswersOnceItGoesOn(t *testing.T) {
