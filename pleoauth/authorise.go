@@ -31,6 +31,19 @@ var (
 	// ErrOtherSubject is returned when another company authorised than the
 	// connection had before, or than was asked for. Nothing was stored.
 	ErrOtherSubject = errors.New("another company authorised than expected")
+	// ErrAuthorisationPending is returned when an earlier request about the
+	// connection may still be on its way to Pleo, and a code that is exchanged
+	// now could cost the new grant. Nothing was exchanged and the flow is still
+	// there: the same callback works after [Completed.RetryAfter].
+	ErrAuthorisationPending = errors.New("an earlier request about this connection is not settled yet")
+	// ErrSuperseded is returned when the connection was disconnected, or a later
+	// authorisation of it was stored, while the code was being exchanged. The
+	// later act stands, and the new grant is not stored.
+	ErrSuperseded = errors.New("the connection was disconnected or authorised later")
+	// ErrSubjectUnknown is returned when the connection has a grant of which it
+	// is not known whose it is, and Pleo cannot be asked now: another company
+	// could take the connection over. Nothing was exchanged.
+	ErrSubjectUnknown = errors.New("whose company the connection belongs to is not known and could not be asked")
 )
 
 const (

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Callback is what a browser brought back from Pleo.
@@ -22,6 +23,10 @@ type Callback struct {
 // Completed says which authorisation a callback belonged to.
 type Completed struct {
 	Connection, ReturnTo, Subject string
+	// RetryAfter is when it is worth trying again: the same callback beside
+	// [ErrAuthorisationPending], a new authorisation beside [ErrExchangeFailed]
+	// where Pleo may still be working on this one. Otherwise zero.
+	RetryAfter time.Duration
 }
 
 // CompleteAuthorisation finishes what BeginAuthorisation began: it checks the

@@ -22,6 +22,12 @@ type ConnectionInfo struct {
 	LastError string `json:"last_error,omitempty"`
 	// Unsettled is set while a refresh may or may not have been processed.
 	Unsettled bool `json:"unsettled,omitempty"`
+	// Unpinned is set while it is not known which company a connected connection
+	// belongs to, because Pleo could not be asked when it was authorised.
+	Unpinned bool `json:"unpinned,omitempty"`
+	// Introspection is "unusable" while Pleo's introspection calls refresh tokens
+	// of this connection inactive that it has just issued, and "" otherwise.
+	Introspection string `json:"introspection,omitempty"`
 	// KeyID names the encryption key that the grant is sealed with.
 	KeyID string `json:"key_id,omitempty"`
 }
@@ -51,6 +57,7 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 		ObtainedAt: snap.Obtained, ExpiresAt: snap.Expires,
 		Attempts: snap.Attempts, LastError: snap.NotBeforeReason,
 		Unsettled: snap.State == StateConnected && snap.Marked() != nil,
+		Unpinned:  snap.State == StateConnected && snap.Subject == "",
 		KeyID:     sealedWith(snap.Sealed),
 	}
 }

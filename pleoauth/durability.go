@@ -29,11 +29,14 @@ const (
 	RiskEviction    = "eviction"
 	RiskPersistence = "persistence"
 	RiskReplicas    = "replicas"
+	// RiskSplit: in a split network both sides of the store would go on taking
+	// writes.
+	RiskSplit = "split"
 )
 
 // DurabilityRisk is a way in which a store may lose grants.
 type DurabilityRisk struct {
-	// Code says what kind of risk it is: "eviction", "persistence", "replicas".
+	// Code says what kind of risk it is: "eviction", "persistence", "replicas", "split".
 	Code string
 	// Server is the server that it was found at.
 	Server string

@@ -58,7 +58,7 @@ func (s *Source) lockUntil(c *connection, limit time.Time) (held *heldLock, err 
 	defer func() { s.lockWaited(c, began, lockResult(held, err)) }()
 	for k := 0; time.Now().Before(limit) && !s.closing(); k++ {
 		ctx, cancel := s.command()
-		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
+		lock, err := s.store.Lock(ctx, c.name, LockOptions{Life: s.times().lock, Yield: true})
 		cancel()
 		s.storeAnswered(StoreLock, err)
 		if err == nil {

@@ -33,7 +33,7 @@ func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLo
 			return nil, nil
 		}
 		ctx, cancel := s.command()
-		lock, err := s.store.Lock(ctx, c.name, s.times().lock)
+		lock, err := s.store.Lock(ctx, c.name, LockOptions{Life: s.times().lock, Next: nextInLine})
 		cancel()
 		s.runs.refusal(err)
 		s.storeAnswered(StoreLock, err)
@@ -50,6 +50,10 @@ func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLo
 		s.pause(wait/2+s.spread(wait), news)
 	}
 }
+
+// nextInLine is for how long a refresh that waits for a lock is next in line for
+// it: longer than it waits between two looks.
+const nextInLine = 2 * time.Second
 
 func (s *Source) hold(lock Lock) *heldLock {
 	h := &heldLock{Lock: lock, source: s, stop: make(chan struct{}), done: make(chan struct{})}

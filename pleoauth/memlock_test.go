@@ -7,13 +7,23 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
-func (s *memStore) Lock(ctx context.Context, name string, life time.Duration) (lock pleoauth.Lock, err error) {
+func (s *memStore) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (lock pleoauth.Lock, err error) {
 	err = s.do(ctx, "lock", func() error {
-		if l := s.server.locks[name]; time.Now().Before(l.until) {
+		now := time.Now()
+		if now.Before(s.server.locks[name].until) {
+			if o.Next > 0 {
+				s.server.next[name] = now.Add(o.Next)
+			}
 			return pleoauth.ErrLocked
 		}
+		if o.Yield && now.Before(s.server.next[name]) {
+			return pleoauth.ErrLocked
+		}
+		if o.Next > 0 {
+			delete(s.server.next, name)
+		}
 		token := randomID()
-		s.server.locks[name] = memLockState{token, time.Now().Add(life)}
+		s.server.locks[name] = memLockState{token, now.Add(o.Life)}
 		lock = &memLock{s, name, token}
 		if s.locked != nil {
 			s.locked(name)

@@ -24,6 +24,7 @@ type memServer struct {
 	run     string
 	records map[string]memRecord
 	locks   map[string]memLockState
+	next    map[string]time.Time // until when a refresh is next in line for a lock
 	flows   map[string]memFlow
 	changes map[string]*memChange
 	stores  []*memStore
@@ -67,7 +68,7 @@ type memFlow struct {
 }
 
 func newMemServer() *memServer {
-	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
+	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, next: map[string]time.Time{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
 }
 
 var errAway = errors.New("store is away")
@@ -80,7 +81,7 @@ func (m *memServer) failover(writes int) {
 	if !m.sameRun {
 		m.run = randomID()
 	}
-	m.locks = map[string]memLockState{}
+	m.locks, m.next = map[string]memLockState{}, map[string]time.Time{}
 	switch {
 	case writes < 0:
 		m.records = map[string]memRecord{}
@@ -113,7 +114,7 @@ func (m *memServer) watchSwaps(swapped func(name string, before, after pleoauth.
 func (m *memServer) loseLocks() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.locks = map[string]memLockState{}
+	m.locks, m.next = map[string]memLockState{}, map[string]time.Time{}
 }
 
 // record returns what the server has of a connection.

@@ -51,6 +51,15 @@ type Stats struct {
 	OldestGrant time.Duration
 	// Unsaved counts grants that are held because the store has not taken them.
 	Unsaved int64
+	// IntrospectionUnusable counts connections whose refresh tokens Pleo's
+	// introspection calls inactive although they were just issued.
+	IntrospectionUnusable int
+	// Alone reports whether the store, which has had replicas, has none in step.
+	Alone bool
+	// Waiting counts requests to the token and introspection endpoints that wait
+	// for their turn. Paused reports whether Pleo's 429 holds all of them.
+	Waiting int
+	Paused  bool
 }
 
 // Stats looks through memory: it asks neither the store nor Pleo.

@@ -146,6 +146,11 @@ type Snapshot struct {
 	// Another run than the record's epoch means that the store may have
 	// forgotten something.
 	Run string
+	// Alone is set in the answer to a [Store.Swap] that was to wait for replicas,
+	// where no replica is in step although the store has had some, or has a
+	// Sentinel: this server may be on the losing side of a split network, and
+	// another may have taken its place already.
+	Alone bool
 	// Now is the store's clock when it answered, ReadAt this process's.
 	Now, ReadAt time.Time
 }

@@ -26,6 +26,7 @@ type Source struct {
 	dial   DialFunc
 	roots  *x509.CertPool
 
+	ending   func() bool // or nil
 	observer atomic.Pointer[Observer]
 	oldest   oldestLeft // what sweeps could not renew
 	unopened unopened
@@ -69,6 +70,7 @@ type options struct {
 	requireDurable bool
 	observer       Observer
 	tracer         Tracer
+	ending         func() bool
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -87,6 +89,12 @@ func WithRootCAs(roots *x509.CertPool) Option { return func(o *options) { o.root
 // created when needed. Default: none; such a pair is then lost if the process
 // dies before the store is back.
 func WithSpillDir(dir string) Option { return func(o *options) { o.spill = dir } }
+
+// WithEnding sets how the source learns that the program is about to end, before
+// Close is called: from then on it begins no refresh, so that fewer are under way
+// when the process ends. ending is called before each refresh and must not block.
+// Default: only Close ends it.
+func WithEnding(ending func() bool) Option { return func(o *options) { o.ending = ending } }
 
 // NewSource returns a source for the client in cfg, whose grants are kept in
 // store, sealed with keys. It does no network, and owns store from then on.
@@ -116,6 +124,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 
 		requireDurable: o.requireDurable,
 		tracer:         o.tracer,
+		ending:         o.ending,
 	}
 	if single, ok := store.(SingleServer); ok {
 		s.runs.single = single.SingleServer()

@@ -20,6 +20,10 @@ var (
 	// store's replicas have confirmed it in time. If the store fails over to
 	// one of the others, the change is lost.
 	ErrNotReplicated = errors.New("replicas have not confirmed the change")
+	// ErrNotWritten is returned when a swap failed in a way that proves that
+	// nothing was changed: it never left this process, or the store refused to
+	// write at all, as a Redis that is a replica or cannot write to its disk.
+	ErrNotWritten = errors.New("nothing was written")
 	// ErrNoFlow is returned when there is no flow: it was never started, has
 	// been used, or has expired.
 	ErrNoFlow = errors.New("no such flow")
@@ -48,13 +52,14 @@ type Store interface {
 	// connection in the index to next.Due and publishes o.Notice. An empty
 	// next removes the record. It returns the new snapshot. [ErrConflict] and
 	// [ErrLockLost] say that nothing was changed; [ErrNotReplicated] that the
-	// change was made, and comes with the new snapshot; any other error that
-	// the change may or may not have been made.
+	// change was made, and comes with the new snapshot; [ErrNotWritten] that
+	// nothing was changed although the store failed; any other error that the
+	// change may or may not have been made.
 	Swap(ctx context.Context, name string, old Snapshot, next Record, o SwapOptions) (Snapshot, error)
 
-	// Lock takes the connection's lock for life, without waiting. It returns
-	// [ErrLocked] if another has it.
-	Lock(ctx context.Context, name string, life time.Duration) (Lock, error)
+	// Lock takes the connection's lock, without waiting. It returns [ErrLocked]
+	// if another holder has it, or if o.Yield is set and another caller is next.
+	Lock(ctx context.Context, name string, o LockOptions) (Lock, error)
 
 	// Listen names the one function that gets the notices of watched
 	// connections, in order. It is called once, before any Watch; the function
@@ -112,6 +117,20 @@ type SwapOptions struct {
 	// replicas to confirm it; 0: it does not wait. How many have to is the
 	// store's affair, and a store without replicas never waits.
 	ReplicaWait time.Duration
+}
+
+// LockOptions say how a lock is taken.
+type LockOptions struct {
+	// Life is how long the lock stands unless it is renewed.
+	Life time.Duration
+	// Next, if not 0, makes the caller next in line for that long where
+	// another holder has the lock: until then, or until a caller with Next has
+	// obtained the lock, no caller with Yield gets it. A refresh sets it.
+	Next time.Duration
+	// Yield leaves the lock to callers that are next in line. The exchange of an
+	// authorisation code sets it: anybody who can open the authorise route can
+	// bring exchanges about, and they must not starve a refresh.
+	Yield bool
 }
 
 // Lock is a held lock. It saves work; marks and conditions give safety.

@@ -75,7 +75,7 @@ func TestNoTwoNamesShareAFileWhereCaseDoesNotCount(t *testing.T) {
 	}
 	for _, name := range names {
 		put(t, store, name, connected)
-		_, err := store.Lock(t.Context(), name, time.Minute)
+		_, err := store.Lock(t.Context(), name, pleoauth.LockOptions{Life: time.Minute})
 		require.NoError(t, err)
 	}
 	seen := map[string]bool{}
@@ -94,7 +94,7 @@ func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	store := newStore(dir)
 	defer store.Close()
 	put(t, store, "acme", connected)
-	_, err := store.Lock(t.Context(), "acme", time.Minute)
+	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
 	for _, path := range files(t, dir) {
 		info, err := os.Stat(path)

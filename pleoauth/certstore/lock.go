@@ -71,9 +71,9 @@ type lock struct {
 	timer *time.Timer
 }
 
-// Lock takes the connection's lock for life, without waiting, or returns
+// Lock takes the connection's lock, without waiting, or returns
 // [pleoauth.ErrLocked].
-func (s *Store) Lock(ctx context.Context, name string, life time.Duration) (pleoauth.Lock, error) {
+func (s *Store) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (pleoauth.Lock, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, fmt.Errorf("certstore: lock: %w", err)
 	}
@@ -88,9 +88,9 @@ func (s *Store) Lock(ctx context.Context, name string, life time.Duration) (pleo
 	case !got:
 		return nil, pleoauth.ErrLocked
 	}
-	l := &lock{store: s, name: name, file: file, until: time.Now().Add(life)}
+	l := &lock{store: s, name: name, file: file, until: time.Now().Add(o.Life)}
 	l.mu.Lock()
-	l.timer = time.AfterFunc(life, l.lapse)
+	l.timer = time.AfterFunc(o.Life, l.lapse)
 	l.mu.Unlock()
 	s.mu.Lock()
 	closed := s.closed

@@ -45,7 +45,7 @@ func child(dir string) error {
 		var err error
 		switch lines.Text() {
 		case "lock":
-			_, err = store.Lock(context.Background(), "acme", 300*time.Millisecond)
+			_, err = store.Lock(context.Background(), "acme", pleoauth.LockOptions{Life: 300 * time.Millisecond})
 		case "count":
 			err = count(context.Background(), store)
 		}
@@ -133,17 +133,17 @@ func TestStoppedProcessKeepsItsLockAndADeadOneDoesNot(t *testing.T) {
 	o.tell(t, "lock")
 	o.expectOK(t)
 	require.NoError(t, o.cmd.Process.Signal(syscall.SIGSTOP))
-	_, err := store.Lock(t.Context(), "acme", time.Minute)
+	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.ErrorIs(t, err, pleoauth.ErrLocked)
 	select {
 	case <-time.After(600 * time.Millisecond): // twice the lock's life
 	case <-t.Context().Done():
 	}
-	_, err = store.Lock(t.Context(), "acme", time.Minute)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.ErrorIs(t, err, pleoauth.ErrLocked, "nobody may come between a stopped process and what it was about to do")
 	require.NoError(t, o.cmd.Process.Kill())
 	require.Eventually(t, func() bool {
-		_, err := store.Lock(t.Context(), "acme", time.Minute)
+		_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 		return err == nil
 	}, 10*time.Second, 5*time.Millisecond)
 }
@@ -156,7 +156,7 @@ func TestLockOfAnotherProcessLapses(t *testing.T) {
 	o.tell(t, "lock")
 	o.expectOK(t)
 	require.Eventually(t, func() bool {
-		_, err := store.Lock(t.Context(), "acme", time.Minute)
+		_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 		return err == nil
 	}, 10*time.Second, 5*time.Millisecond)
 }

@@ -18,7 +18,7 @@ func TestOnlyLocksAndFlowsHaveATimeToLive(t *testing.T) {
 	r := connected
 	r.Due = time.UnixMilli(1790000000123)
 	put(t, store, "acme", r)
-	_, err := store.Lock(t.Context(), "acme", time.Minute)
+	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
 	require.NoError(t, store.PutFlow(t.Context(), "state", []byte("data"), time.Minute))
 

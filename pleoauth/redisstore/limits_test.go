@@ -47,7 +47,7 @@ var topologies = map[string]func(t *testing.T) topology{
 // storeCalls returns every call that asks the server.
 func storeCalls(t *testing.T, store *redisstore.Store) map[string]func(context.Context) error {
 	old := put(t, store, "acme", connected)
-	lock, err := store.Lock(t.Context(), "acme", time.Minute)
+	lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
 	swap := func(ctx context.Context, o pleoauth.SwapOptions) error {
 		_, err := store.Swap(ctx, "acme", old, connected, o)
@@ -58,10 +58,13 @@ func storeCalls(t *testing.T, store *redisstore.Store) map[string]func(context.C
 		"swap": func(ctx context.Context) error { return swap(ctx, pleoauth.SwapOptions{}) },
 		// Its wait comes only after an answer.
 		"swap with a wait": func(ctx context.Context) error { return swap(ctx, pleoauth.SwapOptions{ReplicaWait: time.Hour}) },
-		"lock":             func(ctx context.Context) error { _, err := store.Lock(ctx, "other", time.Minute); return err },
-		"renew":            func(ctx context.Context) error { return lock.Renew(ctx, time.Minute) },
-		"release":          func(ctx context.Context) error { return lock.Release(ctx) },
-		"watch":            func(ctx context.Context) error { return store.Watch(ctx, "other") },
+		"lock": func(ctx context.Context) error {
+			_, err := store.Lock(ctx, "other", pleoauth.LockOptions{Life: time.Minute})
+			return err
+		},
+		"renew":   func(ctx context.Context) error { return lock.Renew(ctx, time.Minute) },
+		"release": func(ctx context.Context) error { return lock.Release(ctx) },
+		"watch":   func(ctx context.Context) error { return store.Watch(ctx, "other") },
 		"publish": func(ctx context.Context) error {
 			return store.Publish(ctx, pleoauth.Notice{Kind: pleoauth.NoticeGate, Connection: "acme"})
 		},

@@ -20,18 +20,18 @@ type lock struct {
 	held  *redislock.Lock
 }
 
-// Lock takes the connection's lock for life (whole milliseconds), without
+// Lock takes the connection's lock (its life in whole milliseconds), without
 // waiting, or returns [pleoauth.ErrLocked].
-func (s *Store) Lock(ctx context.Context, name string, life time.Duration) (pleoauth.Lock, error) {
+func (s *Store) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (pleoauth.Lock, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	token := s.unanswered.take(name)
-	held, err := s.locker.Obtain(ctx, s.keys.lock(name), atLeastMillisecond(life), &redislock.Options{Token: token})
+	held, err := s.locker.Obtain(ctx, s.keys.lock(name), atLeastMillisecond(o.Life), &redislock.Options{Token: token})
 	switch {
 	case errors.Is(err, redislock.ErrNotObtained):
 		return nil, pleoauth.ErrLocked
 	case err != nil:
-		s.unanswered.put(name, token, life)
+		s.unanswered.put(name, token, o.Life)
 		return nil, fmt.Errorf("redis: lock: %w", err)
 	}
 	return &lock{store: s, name: name, held: held}, nil

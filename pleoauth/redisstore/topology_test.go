@@ -78,7 +78,7 @@ func TestSlotsThatMoveAreFollowed(t *testing.T) {
 	require.NoError(t, c.MoveEmptySlots(t.Context(), 0, 1))
 	for name := range strings.FieldsSeq("a b c d e f g h i j k l m n o p q r s t u v w x y z") {
 		put(t, store, name, connected)
-		_, err := store.Lock(t.Context(), name, time.Minute)
+		_, err := store.Lock(t.Context(), name, pleoauth.LockOptions{Life: time.Minute})
 		require.NoError(t, err)
 	}
 	names, _, err := store.List(t.Context(), "", 100)

@@ -87,7 +87,10 @@ func everyCall(store pleoauth.Store) map[string]func(context.Context) error {
 			_, err := store.Swap(ctx, "acme", pleoauth.Snapshot{}, record("v"), pleoauth.SwapOptions{})
 			return err
 		},
-		"lock":      func(ctx context.Context) error { _, err := store.Lock(ctx, "acme", time.Minute); return err },
+		"lock": func(ctx context.Context) error {
+			_, err := store.Lock(ctx, "acme", pleoauth.LockOptions{Life: time.Minute})
+			return err
+		},
 		"watch":     func(ctx context.Context) error { return store.Watch(ctx, "new") },
 		"publish":   func(ctx context.Context) error { return store.Publish(ctx, changed("acme", "v")) },
 		"put flow":  func(ctx context.Context) error { return store.PutFlow(ctx, "id", nil, time.Minute) },

@@ -16,7 +16,7 @@ const short = 100 * time.Millisecond
 // take takes a lock that is free.
 func take(t *testing.T, store pleoauth.Store, name string, life time.Duration) pleoauth.Lock {
 	t.Helper()
-	lock, err := store.Lock(t.Context(), name, life)
+	lock, err := store.Lock(t.Context(), name, pleoauth.LockOptions{Life: life})
 	require.NoError(t, err)
 	return lock
 }
@@ -27,7 +27,7 @@ func takeWhenFree(t *testing.T, store pleoauth.Store, name string) pleoauth.Lock
 	var lock pleoauth.Lock
 	require.Eventually(t, func() (ok bool) {
 		var err error
-		lock, err = store.Lock(t.Context(), name, time.Minute)
+		lock, err = store.Lock(t.Context(), name, pleoauth.LockOptions{Life: time.Minute})
 		return err == nil
 	}, patience, 5*time.Millisecond)
 	return lock
@@ -39,7 +39,7 @@ var lockTests = map[string]func(suite, *testing.T){
 		a, b := s.store(t, id), s.store(t, id)
 		lock := take(t, a, "acme", time.Minute)
 		for _, store := range []pleoauth.Store{a, b} {
-			_, err := store.Lock(t.Context(), "acme", time.Minute)
+			_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 			require.ErrorIs(t, err, pleoauth.ErrLocked)
 		}
 		take(t, b, "Acme", time.Minute)
@@ -51,7 +51,7 @@ var lockTests = map[string]func(suite, *testing.T){
 		stores := []pleoauth.Store{s.store(t, id), s.store(t, id)}
 		wins := 0
 		for _, err := range together(t.Context(), 20, func(ctx context.Context, i int) error {
-			_, err := stores[i%2].Lock(ctx, "acme", time.Minute)
+			_, err := stores[i%2].Lock(ctx, "acme", pleoauth.LockOptions{Life: time.Minute})
 			return err
 		}) {
 			if err == nil {
@@ -70,7 +70,7 @@ var lockTests = map[string]func(suite, *testing.T){
 		require.ErrorIs(t, lapsed.Renew(t.Context(), time.Minute), pleoauth.ErrLockLost)
 		// The one who comes too late must not free it for others.
 		require.ErrorIs(t, lapsed.Release(t.Context()), pleoauth.ErrLockLost)
-		_, err := a.Lock(t.Context(), "acme", time.Minute)
+		_, err := a.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 		require.ErrorIs(t, err, pleoauth.ErrLocked)
 		require.NoError(t, theirs.Renew(t.Context(), time.Minute))
 	},
@@ -87,7 +87,7 @@ var lockTests = map[string]func(suite, *testing.T){
 		require.NoError(t, lock.Renew(t.Context(), time.Minute))
 		takeWhenFree(t, store, "witness")
 		require.ErrorIs(t, witness.Renew(t.Context(), time.Minute), pleoauth.ErrLockLost)
-		_, err := store.Lock(t.Context(), "acme", time.Minute)
+		_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 		require.ErrorIs(t, err, pleoauth.ErrLocked)
 		require.NoError(t, lock.Release(t.Context()))
 	},
@@ -100,7 +100,7 @@ var lockTests = map[string]func(suite, *testing.T){
 	"a lock is released although its context has ended": func(s suite, t *testing.T) {
 		store := s.store(t, identity())
 		ctx, cancel := context.WithCancel(t.Context())
-		lock, err := store.Lock(ctx, "acme", time.Minute)
+		lock, err := store.Lock(ctx, "acme", pleoauth.LockOptions{Life: time.Minute})
 		require.NoError(t, err)
 		cancel()
 		require.NoError(t, lock.Release(ctx))
