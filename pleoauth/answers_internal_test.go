@@ -19,7 +19,7 @@ func FuzzTokenAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"a","refresh_token":"b","expires_in":900,"token_type":"Bearer","scope":"users:read"}`, `{"error":"invalid_grant","error_description":"` + canary + `"}`,
 		`{"access_token":"a\r\nX: y","refresh_token":"b"}`, `{"access_token":1}`, `{"access_token":"a","expires_in":"900"}`, `{"access_token":"a","expires_in":1e999}`,
-		`{"access_token":"a","expires_in":-1,"scope":[]}`, `<html>` + canary, ``, `null`, `[]`, strings.Repeat("[", 20_000), `{"access_token":"a","access_token":""}`, "\x1f\x8b",
+		`{"access_token":"a","expires_in":-1,"scope":[]}`, `<html>` + canary, ``, `null`, `[]`, strings.Repeat("[", 20_000), `{"access_token":"a","access_token":""}`, "\x1f\x8b", `{"access_token":"a","refresh_token":"b","exp`, "\ufeff{\"access_token\":\" a\\n\",\"refresh_token\":\"b\"}//",
 	} {
 		for _, status := range []int{200, 400, 401, 429, 500, 307} {
 			f.Add(status, seed, "spent")
@@ -87,8 +87,11 @@ func FuzzIntrospectionAnswer(f *testing.F) {
 			require.Zero(t, seen, "neither yes nor no")
 		} else {
 			require.Equal(t, http.StatusOK, status)
-			var says map[string]any
-			require.NoError(t, json.Unmarshal([]byte(body), &says))
+			var says bool
+			read := readObject([]byte(body))
+			require.True(t, read.whole)
+			require.NoError(t, json.Unmarshal(read.members["active"], &says))
+			require.Equal(t, says, seen.Active)
 		}
 		if errAPI != nil {
 			require.Empty(t, subject)

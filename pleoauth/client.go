@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -160,17 +159,15 @@ func (c *Client) introspect(ctx context.Context, token string, kind TokenKind, s
 	if secret != "" {
 		req.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(secret))
 	}
-	var body struct {
-		Active  *bool  `json:"active"`
-		Subject string `json:"urn:pleo:params:oauth:subject_urn"`
-	}
-	if err := c.ask(req, &body); err != nil {
+	answer, err := c.ask(req)
+	if err != nil {
 		return Introspection{}, fmt.Errorf("introspection: %w", err)
 	}
-	if body.Active == nil {
+	var active *bool
+	if json.Unmarshal(answer.members["active"], &active) != nil || active == nil {
 		return Introspection{}, fmt.Errorf("introspection: the answer does not say whether the token is active")
 	}
-	return Introspection{Active: *body.Active, Subject: body.Subject}, nil
+	return Introspection{Active: *active, Subject: answer.text(subjectClaim)}, nil
 }
 
 // APISubject asks the API whose token it is: GET /v1/introspect. (Pleo's
@@ -181,43 +178,40 @@ func (c *Client) APISubject(ctx context.Context, accessToken string) (string, er
 		return "", fmt.Errorf("asking the API for the subject: %w", err)
 	}
 	req.Header.Set("Authorization", bearer+accessToken)
-	var body struct {
-		Data struct {
-			SubjectURN string `json:"subjectURN"`
-		} `json:"data"`
-	}
-	if err := c.ask(req, &body); err != nil {
+	answer, err := c.ask(req)
+	if err != nil {
 		return "", fmt.Errorf("asking the API for the subject: %w", err)
 	}
-	return body.Data.SubjectURN, nil
+	return readObject(answer.members["data"]).text("subjecturn"), nil
 }
 
 // ask sends one question that has no effect, and reads a 200 with JSON.
-func (c *Client) ask(req *http.Request, into any) error {
+func (c *Client) ask(req *http.Request) (object, error) {
+	req.Header.Set("Accept-Encoding", "identity")
 	ctx, cancel := context.WithTimeout(req.Context(), introspectionTimeout)
 	defer cancel()
 	resp, err := c.pooled.Do(req.WithContext(ctx))
 	if err != nil {
-		return withoutURL(err)
+		return object{}, withoutURL(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return err
+	body, err := readBody(resp.Body)
+	answer := readObject(body)
+	if err != nil && !answer.whole {
+		return object{}, unquoted(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var failed struct {
-			Error json.RawMessage `json:"error"`
-		}
-		_ = json.Unmarshal(body, &failed)
-		kind, code := ErrAmbiguous, knownCode(failed.Error)
-		if misconfiguredCodes[code] {
+		kind, code := ErrAmbiguous, knownCode(answer.text("error"))
+		switch {
+		case resp.StatusCode == http.StatusTooManyRequests:
+			kind = ErrRateLimited
+		case misconfiguredCodes[code]:
 			kind = ErrMisconfigured
 		}
-		return &OAuthError{Kind: kind, Code: code, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
+		return object{}, &OAuthError{Kind: kind, Code: code, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("the answer is unreadable") // the error would quote the body
+	if !answer.whole {
+		return object{}, errUnreadable
 	}
-	return nil
+	return answer, nil
 }

@@ -52,7 +52,7 @@ func TestEveryAnswerToARefreshIsSentOnceAndTyped(t *testing.T) {
 		"dropped before processing":    {pleotest.Fault{Drop: pleotest.BeforeProcessing}, pleoauth.ErrAmbiguous},
 		"dropped after processing":     {pleotest.Fault{Drop: pleotest.AfterProcessing}, pleoauth.ErrAmbiguous},
 		"reset after processing":       {pleotest.Fault{Drop: pleotest.AfterProcessing, Reset: true}, pleoauth.ErrAmbiguous},
-		"dropped in the body":          {pleotest.Fault{Drop: pleotest.MidBody}, pleoauth.ErrAmbiguous},
+		"dropped in the body":          {pleotest.Fault{Drop: pleotest.MidBody, Set: map[string]any{"a": strings.Repeat("a", 2000)}}, pleoauth.ErrAmbiguous},
 		"a body of two megabytes":      {pleotest.Fault{Status: 200, Body: `{"x":"` + strings.Repeat("x", 2<<20) + `"}`}, pleoauth.ErrAmbiguous},
 		"a body of a hundred thousand": {pleotest.Fault{Status: 200, Body: strings.Repeat("[", 100_000)}, pleoauth.ErrAmbiguous},
 	} {

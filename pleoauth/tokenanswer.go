@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -11,8 +12,6 @@ import (
 )
 
 const (
-	// maxAnswer bounds what is read of an answer.
-	maxAnswer = 1 << 20
 	// fallbackLife is assumed where an answer has no readable expires_in
 	// (RFC 6749, section 5.1, lets it be absent).
 	fallbackLife = 5 * time.Minute
@@ -25,53 +24,51 @@ type answer struct {
 	status     int
 	retryAfter time.Duration
 	body       []byte
+	// cut is how the transport ended before the body's end, or nil.
+	cut error
 }
 
 // grant reads the answer. spent is the refresh token that was sent, or "".
 //
 // It reads what it needs and tolerates the rest: an answer that cannot be read
-// costs the customer's authorisation, a strange expires_in does not have to.
+// costs the customer's authorisation, a strange expires_in does not have to, nor
+// a body whose end did not come once both tokens are there.
 func (a answer) grant(spent string) (Grant, error) {
-	var body struct {
-		AccessToken  string          `json:"access_token"`
-		RefreshToken string          `json:"refresh_token"`
-		ExpiresIn    json.RawMessage `json:"expires_in"`
-		Scope        json.RawMessage `json:"scope"`
-		Error        json.RawMessage `json:"error"`
+	body := readObject(a.body)
+	code := knownCode(body.text("error"))
+	access, refresh := body.token("access_token"), body.token("refresh_token")
+	failed := func(kind, err error) (Grant, error) {
+		return Grant{}, &OAuthError{Kind: kind, Code: code, Status: a.status, RetryAfter: a.retryAfter, Err: err}
 	}
-	unreadable := json.Unmarshal(a.body, &body) != nil
-	code := knownCode(body.Error)
 	switch {
 	case a.status == http.StatusTooManyRequests:
-		return Grant{}, &OAuthError{Kind: ErrRateLimited, Code: code, Status: a.status, RetryAfter: a.retryAfter}
+		return failed(ErrRateLimited, nil)
 	case a.status >= 400 && a.status < 500 && terminalCodes[code]:
-		return Grant{}, &OAuthError{Kind: ErrTerminal, Code: code, Status: a.status}
+		return failed(ErrTerminal, nil)
 	case a.status >= 400 && a.status < 500 && misconfiguredCodes[code]:
-		return Grant{}, &OAuthError{Kind: ErrMisconfigured, Code: code, Status: a.status, RetryAfter: a.retryAfter}
+		return failed(ErrMisconfigured, nil)
 	case a.status < 200 || a.status > 299:
-		return Grant{}, &OAuthError{Kind: ErrAmbiguous, Code: code, Status: a.status, RetryAfter: a.retryAfter}
-	case unreadable:
-		return Grant{}, &OAuthError{Kind: ErrAmbiguous, Status: a.status, Err: errors.New("the answer is unreadable")}
-	case !validToken(body.AccessToken):
-		return Grant{}, &OAuthError{Kind: ErrAmbiguous, Code: code, Status: a.status, Err: errors.New("the answer has no access token")}
+		return failed(ErrAmbiguous, nil)
+	case (a.cut != nil || !body.whole) && (access == "" || refresh == ""): // what is missing may have been the rest of the pair
+		return failed(ErrAmbiguous, cmp.Or(a.cut, errUnreadable))
+	case !validToken(access):
+		return failed(ErrAmbiguous, errors.New("the answer has no access token"))
 	}
 	g := Grant{
-		AccessToken:  body.AccessToken,
-		RefreshToken: body.RefreshToken,
-		ExpiresIn:    lifeOf(body.ExpiresIn),
+		AccessToken:  access,
+		RefreshToken: refresh,
+		ExpiresIn:    lifeOf(body.members["expires_in"]),
+		Scope:        body.text("scope"),
 	}
-	_ = json.Unmarshal(body.Scope, &g.Scope)
 	if g.RefreshToken == "" || g.RefreshToken == spent {
 		g.RefreshToken, g.NoRefreshToken = spent, true
 	}
 	return g, nil
 }
 
-func knownCode(raw json.RawMessage) string {
-	var code string
-	if json.Unmarshal(raw, &code) != nil {
-		return ""
-	}
+// knownCode lets an error code through if it is one that this package knows: the
+// text comes from outside and may repeat secrets.
+func knownCode(code string) string {
 	if terminalCodes[code] || misconfiguredCodes[code] || otherCodes[code] {
 		return code
 	}
@@ -101,17 +98,26 @@ func lifeOf(raw json.RawMessage) time.Duration {
 	return time.Duration(min(max(seconds, 0), maxLife.Seconds()) * float64(time.Second))
 }
 
-// maxRetryAfter bounds what a Retry-After is believed.
-const maxRetryAfter = 24 * time.Hour
+// maxRetryAfter bounds what a Retry-After is believed: a person should not find
+// customers waiting for longer because of one header.
+const maxRetryAfter = time.Hour
 
-// retryAfter reads the header (RFC 9110, section 10.2.3), in either form.
+// retryAfter reads the header (RFC 9110, section 10.2.3), in either form. A date is
+// a time on the other server's clock, so it is read against that server's own
+// Date (RFC 9110, section 6.6.1), and against this process's clock only if the
+// answer has none.
 func retryAfter(h http.Header) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
 		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(time.Until(at), 0), maxRetryAfter)
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
 }

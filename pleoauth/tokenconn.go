@@ -145,14 +145,17 @@ func (t *onceTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("a token request is sent once")
 	}
 	t.sent = true
+	req = req.Clone(req.Context())
+	req.Header.Set("Accept-Encoding", "identity")
 	var resp *http.Response
 	if resp, t.err = t.conn.RoundTrip(req); t.err != nil {
 		return nil, t.err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	t.answer = answer{status: resp.StatusCode, retryAfter: retryAfter(resp.Header)}
-	if t.answer.body, t.err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); t.err != nil {
-		return nil, t.err
+	t.answer.body, t.answer.cut = readBody(resp.Body)
+	if t.answer.cut != nil {
+		t.answer.cut = unquoted(withoutURL(t.answer.cut))
 	}
 	// x/oauth2 gets nothing to parse, keep or quote.
 	return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
