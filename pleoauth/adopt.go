@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"cmp"
 	"time"
 )
 
@@ -40,9 +41,10 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 		same := *now
 		same.readAt, same.subscription, same.run = next.readAt, next.subscription, next.run
 		same.marked = next.marked
-		if same.generation != next.generation && same.pair != nil { // the record had gone further when it was stored
+		if same.pair != nil && (same.generation != next.generation || same.pair.introspection != snap.Introspection || same.pair.subject != snap.Subject) {
 			p := *same.pair
-			p.generation = next.generation
+			p.generation = next.generation // the record had gone further when it was stored
+			p.introspection, p.subject = cmp.Or(snap.Introspection, p.introspection), snap.Subject
 			same.generation, same.pair = next.generation, &p
 		}
 		next = &same
@@ -52,6 +54,9 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 	c.mu.Unlock()
 	if snap.State == "" {
 		s.absentName(c)
+	}
+	if snap.State == StateConnected && snap.Subject == "" && !s.stopping() {
+		s.pin(c)
 	}
 	if !watched {
 		s.load(c, true) // learnt from our own write: subscribe, and read again
@@ -97,7 +102,15 @@ func (s *Source) setTimer(c *connection, v *view) {
 	if v.token == nil || !time.Now().Before(v.expires) || s.closing() {
 		return // the call that needs an expired one's successor begins the refresh itself, and its trace has it
 	}
-	c.timer = time.AfterFunc(time.Until(v.refreshAt), func() {
+	c.timer = time.AfterFunc(time.Until(s.dueAt(v)), func() {
+		if wait := time.Until(s.dueAt(v)); wait > 0 { // the store has lost its replicas since
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.timer != nil && !c.left(v.version) && !s.closing() {
+				c.timer.Reset(wait)
+			}
+			return
+		}
 		if c.usedSince(v.pair.obtained) && !c.left(v.version) {
 			s.fly(c, v.version, false)
 		}

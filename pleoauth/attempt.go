@@ -2,13 +2,14 @@ package pleoauth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"time"
 )
 
 // attempt is one attempt to leave a version behind: lock, read again, wait for
-// or settle a mark, dial, mark, send once, save. At most one token leaves.
+// or settle a mark, ask, dial, mark, send once, save. At most one token leaves.
 type attempt struct {
 	*Source
 	c    *connection
@@ -17,9 +18,15 @@ type attempt struct {
 	// doubts counts answers of Pleo's that did not fit together.
 	doubts int
 	after  RefreshAfter // of the token that is sent next
+	reason Reason       // of the connection's end, should Pleo call that token dead
 	sent   bool         // a token was sent
+	late   int          // how often one was not sent because its time was over
 	// relocked is set once the lock was lost, and taken again.
 	relocked bool
+	// entered is set while the attempt may make requests to Pleo, and waited is for
+	// how long it had to wait until it might.
+	entered bool
+	waited  time.Duration
 }
 
 var errTakesLong = errors.New("the refresh is still not settled")
@@ -34,13 +41,14 @@ func (s *Source) attempt(c *connection, f *flight) error {
 	}
 	a := &attempt{Source: s, c: c, f: f, lock: lock}
 	defer func() {
+		a.leave()
 		if a.lock != nil && !c.passLock(a.lock) { // a pair that is still held goes on under it
 			a.lock.release()
 		}
 	}()
 	limit := s.times().mark + 3*s.config().RefreshTimeout
-	for time.Since(f.started) < limit {
-		if s.closing() {
+	for time.Since(f.started)-a.waited < limit {
+		if s.stopping() {
 			return a.failed(ErrRefreshFailed, time.Second, errClosing)
 		}
 		done, err := a.turn()
@@ -99,27 +107,61 @@ func (a *attempt) turn() (bool, error) {
 		}
 		return true, nil
 	}
-	if wait := a.c.backOffRest(snap); wait > 0 {
+	if wait := a.c.backOffRest(snap); wait > 0 && !a.f.forced.Load() {
 		return false, a.failed(kindOf(snap.NotBeforeReason), wait, nil)
 	}
-	if m := snap.Marked(); m != nil {
-		return false, a.marked(snap, m, news)
-	}
-	return false, a.refresh(snap, "", time.Time{})
-}
-
-// refresh marks the record and spends its token. settled is the nonce of a
-// mark that may be replaced, since Pleo said at asked or later that the token
-// lives, or "". It returns nil when the record has to be looked at again: after a
-// success it has left the version behind.
-func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error {
 	g, err := a.openGrant(a.c.name, snap.Sealed)
 	if err != nil {
-		return a.storeError(a.c.name, err)
+		return false, a.storeError(a.c.name, err)
 	}
+	if m, own := snap.Marked(), a.c.sentWith(g.RefreshToken); m != nil || own != nil {
+		return false, a.marked(snap, g, m, own, news)
+	}
+	return false, a.askFirst(snap, g)
+}
+
+// askFirst asks Pleo whether the token of a record without a mark lives, and spends
+// it if so. Where Pleo could not be asked, the refresh goes on all the same unless
+// something speaks against the grant: an outage of introspection stops none.
+func (a *attempt) askFirst(snap Snapshot, g Grant) error {
+	if snap.Epoch != snap.Run { // the store may have forgotten a mark: the mark that is written now says so
+		return a.refresh(snap, g, "", asked{})
+	}
+	if fresh, err := a.enter(2); !fresh {
+		return err
+	}
+	said := a.ask(snap, g, false)
+	switch said.tokenAnswer {
+	case tokenDead:
+		return a.lost(snap, g, nil, true, ReasonRevokedOrExpired)
+	case tokenSilent:
+		if a.c.verdictOn(snap).believed() { // it has known this token; it may have changed
+			return a.silent(snap, g, nil, said)
+		}
+	case noAnswer:
+		if v := a.c.view.Load(); a.f.for401 || v != nil && v.dead {
+			return a.unsettled(snap, said.err)
+		}
+	case tokenLives:
+	}
+	return a.refresh(snap, g, "", said)
+}
+
+// refresh marks the record and spends its token. settled is the nonce of a mark
+// that may be replaced, or "". said is what Pleo has said of the token. It returns
+// nil when the record has to be looked at again: after a success it has left the
+// version behind.
+//
+// The order of the steps is what no refresh token is sent twice rests on.
+func (a *attempt) refresh(snap Snapshot, g Grant, settled string, said asked) error {
 	a.after = afterSettling(settled)
+	a.reason = ReasonRevokedOrExpired
+	if said.tokenAnswer == tokenSilent && settled != "" { // then the request before it was processed
+		a.reason = ReasonLostResponse
+	}
 	began := time.Now()
 	a.f.at(ErrRefreshFailed)
+	// Dialled, TLS included, before the mark: nothing slow lies between mark and token.
 	ctx, cancel := context.WithTimeout(context.Background(), a.config().RefreshTimeout)
 	conn, err := a.oauth().Dial(ctx)
 	cancel()
@@ -129,20 +171,24 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 		a.notDialled(snap, err, b.wait, time.Since(began))
 		return a.failed(ErrRefreshFailed, b.wait, err)
 	}
-
-	if settled != "" && time.Since(asked) > answerGood { // Pleo's word is too old by now
-		if active, err := a.refreshTokenLives(snap, g); err != nil || !active {
+	if said.tokenAnswer == tokenLives && said.stale() { // dialling took too long
+		if said = a.ask(snap, g, settled != ""); said.tokenAnswer != tokenLives {
 			conn.Close()
-			return nil //nolint:nilerr // the next turn settles it anew
+			return nil // the next turn goes on from there
 		}
 	}
-
+	if a.stopping() {
+		conn.Close()
+		return a.failed(ErrRefreshFailed, time.Second, errClosing)
+	}
+	// The clock, then the announcement, then the mark: all others count the mark's
+	// life from a later moment than this process.
 	m := a.newMark(MarkRefresh)
 	m.Attempt = snap.Attempts + 1
-	before := time.Now() // and before anybody can have heard of the mark: all count its life from later on
+	before := time.Now()
 	a.c.markSince(m.Nonce, before)
 	a.announce(a.c, snap.Version, m.Nonce)
-	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)
+	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled, said.seen), a.lock.Lock)
 	switch {
 	case errors.Is(err, ErrNotReplicated): // a failover could forget the mark, so nothing is sent under it
 		conn.Close()
@@ -153,7 +199,7 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 	case errors.Is(err, errRefused), errors.Is(err, ErrLockLost), errors.Is(err, ErrConflict):
 		conn.Close()
 		a.revokeGate(a.c, m.Nonce)
-		a.pause(a.backOffAfter(0), nil) // somebody else is at it
+		a.rest(a.backOffAfter(0), nil) // another replica is at it
 		if errors.Is(err, ErrLockLost) {
 			return a.failed(ErrStoreUnavailable, time.Second, errLockGone)
 		}
@@ -166,9 +212,22 @@ func (a *attempt) refresh(snap Snapshot, settled string, asked time.Time) error 
 		a.revokeGate(a.c, m.Nonce)
 		conn.Close() // the store's run is new: an unknown mark has to be waited out
 		return nil
+	case said == asked{}: // the store has forgotten nothing after all
+		conn.Close()
+		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil))
+		a.revokeGate(a.c, m.Nonce)
+		return nil
+	case marked.Alone && said.tokenAnswer != tokenLives: // the other side of a split network may have spent it
+		conn.Close()
+		marked, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil))
+		a.revokeGate(a.c, m.Nonce)
+		return a.unsettled(marked, errors.Join(errAlone, said.err))
 	}
-	return a.send(marked, m, conn, g, before)
+	return a.send(marked, m, conn, g, before, said)
 }
+
+// errAlone: none of the store's replicas has the mark.
+var errAlone = errors.New("none of the store's replicas is in step, so that another server may have taken its place")
 
 // newMark returns a mark of this process.
 func (s *Source) newMark(kind MarkKind) Mark {
@@ -178,23 +237,36 @@ func (s *Source) newMark(kind MarkKind) Mark {
 
 // send lets the refresh token leave, once, and waits for what comes of it. The
 // answer is read and stored by a goroutine of its own: neither the end of this
-// wait nor anybody's context takes it away.
-func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before time.Time) error {
+// wait nor a caller's context takes it away.
+func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before time.Time, said asked) error {
 	result := make(chan error, 1)
-	own := &sentRequest{nonce: m.Nonce, ended: make(chan struct{})}
+	own := &sentRequest{
+		nonce: m.Nonce, token: sha256.Sum256([]byte(g.RefreshToken)), since: before, life: m.Life, ended: make(chan struct{}),
+	}
 	own.conn.Store(conn)
 	spent := &pair{
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
-		version: marked.Version, subject: marked.Subject, for401At: marked.locally(marked.For401At),
+		version: marked.Version, subject: marked.Subject, introspection: marked.Introspection, for401At: marked.locally(marked.For401At),
+	}
+	deadline := before.Add(sendWithin(m))
+	if good := said.at.Add(answerGood); said.tokenAnswer == tokenLives && good.Before(deadline) {
+		deadline = good
 	}
 	first := !a.sent
 	a.sent = true
 	after := a.after // of this one: the attempt may go on before its answer is here
+	reason := a.reason
+	a.c.sends(own) // before it leaves: a turn that comes meanwhile has to know
 	sending := a.goWork(func() {
-		next, err := conn.Refresh(g.RefreshToken, before.Add(sendWithin(m)))
+		next, err := conn.Refresh(g.RefreshToken, deadline)
+		a.paced(before, err)
+		own.refused.Store(hasOtherSecret(err))
 		own.end()
+		if errors.Is(err, ErrNotProcessed) {
+			a.c.unsent(own)
+		}
 		err = a.answered(a.c, refreshed{
-			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after, first: first,
+			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after, reason: reason, first: first,
 			next: next, err: err,
 		})
 		if !a.c.left(spent.version) {
@@ -204,11 +276,12 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	})
 	if !sending {
 		conn.Close()
+		a.c.unsent(own)
 		a.revokeGate(a.c, m.Nonce)
 		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil))
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
 	}
-	a.c.sends(own)
+	a.c.endSilence()
 	a.f.sent = true
 	a.f.at(ErrRefreshUnsettled)
 	a.f.expect(before.Add(m.Life))
@@ -217,8 +290,23 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	defer timer.Stop()
 	select {
 	case err := <-result:
+		if errors.Is(err, errTooLate) {
+			return a.tooLate(marked)
+		}
 		return err
 	case <-timer.C:
 		return nil // the mark is over: settle it; the answer is still read
 	}
+}
+
+// mostLate is how often an attempt tries again to send a token in time.
+const mostLate = 3
+
+// tooLate goes on after a token that did not leave because its mark, or Pleo's word
+// on it, was too old by then: Pleo is asked again.
+func (a *attempt) tooLate(marked Snapshot) error {
+	if a.late++; a.late < mostLate {
+		return nil
+	}
+	return a.failed(ErrRefreshFailed, a.backOffAfter(marked.Attempts), errTooLate)
 }

@@ -30,18 +30,21 @@ type Completed struct {
 }
 
 // CompleteAuthorisation finishes what BeginAuthorisation began: it checks the
-// state, takes it so that it works once, checks that it is the same browser,
+// state, checks that it is the same browser, takes the state so that it works once,
 // exchanges the code, asks whose company it is, and stores the grant. The
 // exchange does not end with ctx: a browser that goes away loses nothing.
+//
+// While an earlier request about the connection may still reach Pleo, it returns
+// [ErrAuthorisationPending] after two seconds at most, and the flow stays.
 //
 // Completed is filled in, as far as it is known, beside an error too, but never
 // before the browser was checked. The error wraps [ErrUnknownFlow],
 // [ErrOtherBrowser], [ErrDenied], [ErrInvalidTicket] if the flow's ticket has been
 // spent by another flow, [ErrExchangeFailed], [ErrClientRejected],
-// [ErrOtherSubject] or [ErrStoreUnavailable].
+// [ErrOtherSubject], [ErrSubjectUnknown], [ErrSuperseded] or [ErrStoreUnavailable].
 func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Completed, error) {
 	s.Start()
-	f, err := s.takeFlow(ctx, cb)
+	f, err := s.checkFlow(ctx, cb)
 	if err != nil {
 		s.authorisationEnded(err)
 		return Completed{}, err
@@ -54,33 +57,72 @@ func (s *Source) CompleteAuthorisation(ctx context.Context, cb Callback) (Comple
 		err = fmt.Errorf("%w: there is neither a code nor an error", ErrUnknownFlow)
 	}
 	if err != nil {
+		if spent := s.spendFlow(cb.State); spent != nil {
+			err = spent
+		}
 		s.authorisationEnded(err)
 		return completed, err
 	}
-	type result struct {
-		subject string
-		err     error
-	}
-	done := make(chan result, 1)
+	done := make(chan exchanged, 1)
 	if !s.goWork(func() {
-		subject, err := s.completeFlow(f, cb.Code)
-		s.authorisationEnded(err)
-		done <- result{subject, err}
+		r := s.completeFlow(f, cb)
+		s.authorisationEnded(r.err)
+		done <- r
 	}) {
 		return completed, fmt.Errorf("%w: %w", ErrStoreUnavailable, errClosing)
 	}
 	select {
 	case r := <-done:
-		completed.Subject = r.subject
+		completed.Subject, completed.RetryAfter = r.subject, r.retryAfter
 		return completed, r.err
 	case <-ctx.Done():
 		return completed, ctx.Err()
 	}
 }
 
-// takeFlow checks the callback before anything is exchanged. Another browser
-// does not spend the flow: a link preview must not end what a user is doing.
-func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
+// completeFlow spends the flow and exchanges its code, in its turn. If a ticket has
+// started the flow, the ticket is spent with it, in one atomic step each: of two
+// flows with one ticket, one gets on. If nothing comes of the exchange, the ticket is
+// given back, for as long as it would have been good.
+func (s *Source) completeFlow(f flow, cb Callback) exchanged {
+	c, done := s.exchanges(f.Connection)
+	defer done()
+	e := &exchange{Source: s, c: c, flow: f, code: cb.Code}
+	var ticket []byte
+	r := e.run(func() error {
+		if err := s.spendFlow(cb.State); err != nil || f.Ticket == "" {
+			return err
+		}
+		var err error
+		ticket, err = s.takeTicket(f.Ticket)
+		return err
+	})
+	if r.err != nil && ticket != nil {
+		// Its mark is not renewed: no flow is started later than before, and
+		// those under way live no longer than this.
+		ctx, cancel := s.command()
+		defer cancel()
+		_ = s.putFlow(ctx, f.Ticket, ticket, ticketLife+flowLife) // else a new link is needed
+	}
+	return r
+}
+
+// spendFlow takes a flow, so that it works once.
+func (s *Source) spendFlow(state string) error {
+	ctx, cancel := s.command()
+	defer cancel()
+	_, err := s.store.TakeFlow(ctx, flowKey(state))
+	s.storeAnswered(StoreTakeFlow, err)
+	if err != nil {
+		return flowError(err)
+	}
+	return nil
+}
+
+// checkFlow checks the callback before anything is exchanged. The flow stays: another
+// browser does not spend it, since a link preview must not end what a user is doing,
+// and the same browser may have to come back for it.
+func (s *Source) checkFlow(ctx context.Context, cb Callback) (flow, error) {
 	var f flow
 	if !isRandom256(cb.State) {
 		return f, fmt.Errorf("%w: it is none of ours", ErrUnknownFlow) // which the store need not be asked
@@ -106,11 +148,6 @@ func (s *Source) takeFlow(ctx context.Context, cb Callback) (flow, error) {
 	}
 	if cb.Issuer != "" && strings.TrimRight(cb.Issuer, "/") != s.config().AuthServer {
 		return flow{}, fmt.Errorf("%w: another authorisation server answered", ErrUnknownFlow)
-	}
-	_, err = s.store.TakeFlow(ctx, key)
-	s.storeAnswered(StoreTakeFlow, err)
-	if err != nil {
-		return flow{}, flowError(err)
 	}
 	return f, nil
 }

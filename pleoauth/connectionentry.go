@@ -54,6 +54,9 @@ type connection struct {
 	}
 	// backOff is the back-off that was last seen on the record, and since when.
 	backOff struct{ until, since time.Time }
+	pinning bool // whose company it is, is being found out
+	// silence is for how long Pleo has not spoken about the token.
+	silence silence
 	// changed is closed whenever the view may have changed; nil: nobody waits.
 	changed chan struct{}
 }
@@ -141,6 +144,17 @@ func (c *connection) markSince(nonce string, now time.Time) time.Time {
 	defer c.mu.Unlock()
 	if c.mark.nonce != nonce {
 		c.mark.nonce, c.mark.since = nonce, now
+	}
+	return c.mark.since
+}
+
+// markSeen returns since when this process has known the mark with the given nonce;
+// now, if it has not.
+func (c *connection) markSeen(nonce string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mark.nonce != nonce {
+		return time.Now()
 	}
 	return c.mark.since
 }

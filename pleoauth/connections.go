@@ -56,10 +56,19 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 		Name: name, State: snap.State, Reason: snap.Reason, Subject: snap.Subject, Generation: snap.Generation,
 		ObtainedAt: snap.Obtained, ExpiresAt: snap.Expires,
 		Attempts: snap.Attempts, LastError: snap.NotBeforeReason,
-		Unsettled: snap.State == StateConnected && snap.Marked() != nil,
-		Unpinned:  snap.State == StateConnected && snap.Subject == "",
-		KeyID:     sealedWith(snap.Sealed),
+		Unsettled:     snap.State == StateConnected && snap.Marked() != nil,
+		Introspection: unusable(snap.Introspection),
+		Unpinned:      snap.State == StateConnected && snap.Subject == "",
+		KeyID:         sealedWith(snap.Sealed),
 	}
+}
+
+// unusable returns what [ConnectionInfo] says of a verdict.
+func unusable(v Verdict) string {
+	if v == VerdictAccessTokens || v == VerdictUnusable {
+		return "unusable"
+	}
+	return ""
 }
 
 // Connections returns a page of connections in a stable order, and the cursor
@@ -115,14 +124,23 @@ func (s *Source) Disconnect(ctx context.Context, name string) error {
 }
 
 // Refresh has a connection's grant refreshed now, and waits for it as a call
-// would.
+// would. It is what a person asks for: a wait that Pleo has named, or that failed
+// refreshes have come to, does not hold it back. A mark does.
 func (s *Source) Refresh(ctx context.Context, name string) error {
-	token, err := s.Token(ctx, name)
+	if err := CheckConnection(name); err != nil {
+		return err
+	}
+	s.Start()
+	c := s.connection(name)
+	c.touch(time.Now())
+	v, err := s.current(ctx, c)
 	if err != nil {
 		return err
 	}
-	c := s.connection(name)
-	if err := s.awaitFlight(ctx, c, s.flyFor(ctx, c, token.version, false)); err != nil {
+	if v.state != StateConnected {
+		return v.ended(name)
+	}
+	if err := s.awaitFlight(ctx, c, s.startRefresh(ctx, c, v.version, v.dead, true)); err != nil {
 		return err
 	}
 	_, err = s.Token(ctx, name) // what the refresh came to may be the grant's end

@@ -7,184 +7,280 @@ import (
 	"time"
 )
 
-// exchange spends an authorisation code, under lock and mark like a refresh:
-// Pleo may count a second consent as the same authorisation, and then a
-// refresh that travels at the same time would kill what was just granted.
-func (s *Source) exchange(f flow, code string) (string, error) {
-	c, done := s.exchanges(f.Connection)
-	defer done()
-	limit := time.Now().Add(s.times().mark + 2*s.config().RefreshTimeout)
-	lock, err := s.lockUntil(c, limit)
-	if err != nil {
-		return "", err
+// An authorisation code is exchanged under lock and mark like a refresh: Pleo may
+// count a second consent as the same authorisation, and then a refresh that travels
+// at the same time would kill what was just granted. But anybody who can open the
+// authorise route can bring an exchange about, so that none may hold a living grant
+// up: an exchange leaves the lock to refreshes that wait for it, waits for marks
+// without it, and gives it back when its own mark is over.
+
+// exchangePatience is how long a browser is kept waiting for an earlier request about
+// its connection. If that may take longer, its user is told for how long.
+const exchangePatience = 2 * time.Second
+
+// exchange is one exchange of a code, and what came of it.
+type exchange struct {
+	*Source
+	c    *connection
+	flow flow
+	code string
+	lock *heldLock
+	// taken is set once the flow is spent, so that the same callback is of no more use.
+	taken bool
+	// before is the record in which the exchange was marked, mark its mark, over the
+	// nonce of the mark that was over and that it has replaced, or "".
+	before Snapshot
+	mark   Mark
+	over   string
+	began  time.Time // the moment before the mark was asked for
+}
+
+// exchanged is what came of an exchange.
+type exchanged struct {
+	subject string
+	err     error
+	// retryAfter is when it is worth trying again, see [Completed.RetryAfter].
+	retryAfter time.Duration
+}
+
+// pending ends an exchange that has to wait for longer than a browser is kept.
+func (e *exchange) pending(rest time.Duration) exchanged {
+	rest = max(rest, time.Second)
+	if e.taken {
+		return exchanged{err: fmt.Errorf("%w: %w", ErrExchangeFailed, ErrAuthorisationPending), retryAfter: rest}
 	}
-	defer func() {
-		if !c.passLock(lock) {
-			lock.release()
+	return exchanged{err: ErrAuthorisationPending, retryAfter: rest}
+}
+
+// run waits for its turn, has take called then, and exchanges the code. Until take
+// has returned without an error nothing has happened to the flow.
+func (e *exchange) run(take func() error) exchanged {
+	defer e.letGo()
+	for until := time.Now().Add(exchangePatience); ; {
+		if e.stopping() {
+			return exchanged{err: storeFailed(errClosing)}
 		}
-	}()
-	for time.Now().Before(limit) && !s.closing() {
-		news := c.news()
-		snap, err := s.read(f.Connection)
+		news := e.c.news()
+		snap, err := e.read(e.c.name)
 		if err != nil {
-			return "", storeFailed(err)
+			return exchanged{err: storeFailed(err)}
 		}
-		if v := c.view.Load(); v.outranks(snap) { // the store has forgotten what comes before, and whose it was
-			s.restore(c, v.pair)
-			s.pause(time.Second, news)
+		if v := e.c.view.Load(); v.outranks(snap) { // the store has forgotten what comes before, and whose it was
+			e.restore(e.c, v.pair)
+			e.letGo()
+			if !time.Now().Before(until) {
+				return e.pending(time.Second)
+			}
+			e.pause(exchangePatience/4, news)
 			continue
 		}
-		var over string
+		e.over = ""
 		if m := snap.Marked(); m != nil {
-			if rest := m.Life - time.Since(c.markSince(m.Nonce, time.Now())); rest > 0 {
-				s.pause(min(rest, time.Second), news)
+			rest := e.restOf(e.c, snap, m)
+			if left := time.Until(until); rest > 0 && left <= 0 {
+				return e.pending(rest)
+			} else if rest > 0 {
+				e.letGo()
+				e.pause(min(rest, left), news)
 				continue
 			}
-			over = m.Nonce // nothing that it protects can still be on its way
+			e.over = m.Nonce // nothing that it protects can still be on its way
 		}
-		subject, err := s.exchangeOnce(c, f, code, snap, over, lock)
-		if errors.Is(err, errRefused) {
-			continue
+		if e.lock == nil {
+			if e.lock, err = e.tryLock(); err != nil {
+				return exchanged{err: storeFailed(err)}
+			}
+			if e.lock == nil && !time.Now().Before(until) {
+				return e.pending(exchangePatience)
+			}
+			if e.lock == nil {
+				e.pause(exchangePatience/20+e.spread(exchangePatience/20), news)
+			}
+			continue // read again under the lock
 		}
-		return subject, err
+		if snap, err = e.pinned(snap); err != nil {
+			return exchanged{err: err, retryAfter: exchangePatience}
+		}
+		if !e.taken {
+			if err := take(); err != nil {
+				return exchanged{err: err}
+			}
+			e.taken = true
+			until = time.Now().Add(e.times().mark) // it has to be gone through with
+		}
+		if outcome, done := e.once(snap); done {
+			return outcome
+		}
 	}
-	return "", fmt.Errorf("%w: a refresh of this connection is still not settled", ErrExchangeFailed)
 }
 
-func storeFailed(err error) error { return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) }
-
-func (s *Source) lockUntil(c *connection, limit time.Time) (held *heldLock, err error) {
-	began := time.Now()
-	defer func() { s.lockWaited(c, began, lockResult(held, err)) }()
-	for k := 0; time.Now().Before(limit) && !s.closing(); k++ {
-		ctx, cancel := s.command()
-		lock, err := s.store.Lock(ctx, c.name, LockOptions{Life: s.times().lock, Yield: true})
-		cancel()
-		s.storeAnswered(StoreLock, err)
-		if err == nil {
-			return s.hold(lock), nil
-		}
-		if !errors.Is(err, ErrLocked) {
-			return nil, storeFailed(err)
-		}
-		s.pause(min(s.backOffAfter(k)/16, 500*time.Millisecond), c.news())
+// tryLock takes the connection's lock unless a refresh is next in line for it; nil:
+// another holder has it.
+func (e *exchange) tryLock() (*heldLock, error) {
+	ctx, cancel := e.command()
+	lock, err := e.store.Lock(ctx, e.c.name, LockOptions{Life: e.times().lock, Yield: true})
+	cancel()
+	e.storeAnswered(StoreLock, err)
+	switch {
+	case errors.Is(err, ErrLocked):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: the connection is locked", ErrStoreUnavailable)
+	return e.hold(lock), nil
 }
 
-// exchangeOnce marks the record, sends the code, and stores what comes of it.
-// It returns errRefused where the record has to be read again first.
-func (s *Source) exchangeOnce(c *connection, f flow, code string, snap Snapshot, over string, lock *heldLock) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.config().RefreshTimeout)
-	conn, err := s.oauth().Dial(ctx)
+// letGo gives the lock back, or hands it to a grant that is not stored yet.
+func (e *exchange) letGo() {
+	if e.lock == nil {
+		return
+	}
+	if !e.c.passLock(e.lock) {
+		e.lock.release()
+	}
+	e.lock = nil
+}
+
+// once marks the record, sends the code, and stores what comes of it. It reports
+// false where the record has to be read again first.
+func (e *exchange) once(snap Snapshot) (outcome exchanged, done bool) {
+	turn := e.pace.Turn(time.Time{}) // a person waits for it
+	turn.Hurry()
+	if !turn.Enter(1, e.stop) {
+		return exchanged{err: storeFailed(errClosing)}, true
+	}
+	defer turn.Leave()
+	ctx, cancel := context.WithTimeout(context.Background(), e.config().RefreshTimeout)
+	conn, err := e.oauth().Dial(ctx)
 	cancel()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrExchangeFailed, err)
+		return exchanged{err: fmt.Errorf("%w: %w", ErrExchangeFailed, err)}, true
 	}
-	m := s.newMark(MarkAuthorise)
-	before := time.Now()
-	c.markSince(m.Nonce, before)
-	seq := nextSeq(snap.Record, before)
-	m.Seq = seq
-	marked, err := s.applyReplicated(c.name, snap, writeMark(snap.Version, m, over), lock.Lock)
+	m := e.newMark(MarkAuthorise)
+	e.began = time.Now()
+	e.c.markSince(m.Nonce, e.began)
+	m.Seq = nextSeq(snap.Record, e.began)
+	marked, err := e.applyReplicated(e.c.name, snap, writeMark(snap.Version, m, e.over, Introspection{}), e.lock.Lock)
+	e.before, e.mark = marked, m
 	if errors.Is(err, ErrNotReplicated) {
-		s.unmark(c, marked, m, unsent(m, over))
+		e.unmark()
 	}
 	if errors.Is(err, errRefused) || err == nil && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce) {
 		conn.Close()
-		return "", errRefused
+		return exchanged{}, false
 	}
 	if err != nil {
 		conn.Close()
-		return "", storeFailed(err)
+		return exchanged{err: storeFailed(err)}, true
 	}
-	g, err := conn.Exchange(code, f.Verifier, before.Add(sendWithin(m)))
-	if err != nil {
-		if errors.Is(err, ErrNotProcessed) || errors.Is(err, ErrTerminal) || errors.Is(err, ErrMisconfigured) {
-			s.unmark(c, marked, m, unsent(m, over))
-		} else {
-			s.unmark(c, marked, m, nil)
+	return e.send(conn), true
+}
+
+// send sends the code, once. The answer is read and stored however late it comes; the
+// browser and the lock are kept no longer than the mark stands.
+func (e *exchange) send(conn *TokenConn) exchanged {
+	result := make(chan exchanged, 1)
+	_, done := e.exchanges(e.c.name)
+	answered := func() {
+		defer done()
+		g, err := conn.Exchange(e.code, e.flow.Verifier, e.began.Add(sendWithin(e.mark)))
+		e.paced(e.began, err)
+		result <- e.answered(g, err)
+	}
+	if !e.goWork(answered) {
+		done()
+		conn.Close()
+		e.unmark()
+		return exchanged{err: storeFailed(errClosing)}
+	}
+	over := time.NewTimer(e.mark.Life - time.Since(e.began))
+	defer over.Stop()
+	for {
+		news := e.c.news()
+		if e.c.left(e.before.Version) {
+			if snap, err := e.read(e.c.name); err == nil && (snap.Mark == nil || snap.Mark.Nonce != e.mark.Nonce) {
+				e.letGo() // the mark that it went with is gone
+			}
 		}
-		s.logger().Warn("authorisation failed", "connection", c.name, "duration", time.Since(before), "result", "exchange_failed", "error", err)
+		select {
+		case r := <-result:
+			return r
+		case <-news:
+		case <-over.C:
+			e.logger().Warn("authorisation is ambiguous: Pleo does not answer", "connection", e.c.name,
+				"duration", time.Since(e.began), "result", "exchange_failed")
+			return exchanged{
+				err:        fmt.Errorf("%w: Pleo has not answered yet; if it still does, the connection is connected", ErrExchangeFailed),
+				retryAfter: time.Second,
+			}
+		}
+	}
+}
+
+// answered stores what came of the code, or leaves the mark as the failure calls for.
+func (e *exchange) answered(g Grant, err error) exchanged {
+	log := e.logger().With("connection", e.c.name, "duration", time.Since(e.began))
+	if err != nil {
+		var wait time.Duration
+		if notExchanged(err) {
+			e.unmark()
+		} else { // it may be processed yet: until the mark is over no other code is exchanged
+			wait = max(e.mark.Life-time.Since(e.began), time.Second)
+		}
+		log.Warn("authorisation failed", "result", "exchange_failed", "error", err)
+		kind := ErrExchangeFailed
 		if errors.Is(err, ErrMisconfigured) {
-			return "", fmt.Errorf("%w: %w", ErrClientRejected, err)
+			kind = ErrClientRejected
 		}
-		return "", fmt.Errorf("%w: %w", ErrExchangeFailed, err)
+		return exchanged{err: fmt.Errorf("%w: %w", kind, err), retryAfter: wait}
 	}
-	subject, err := s.checkSubjectOf(g, f, marked)
+	subject, err := e.checkSubjectOf(g, e.flow, e.before)
 	if err != nil {
-		s.unmark(c, marked, m, writeOver(m.Nonce))
-		s.logger().Warn("authorisation refused: nothing is stored", "connection", c.name, "duration", time.Since(before), "result", "other_subject", "error", err)
-		return subject, err
+		_, _ = e.apply(e.c.name, e.before, writeOver(e.mark.Nonce))
+		log.Warn("authorisation refused: nothing is stored", "result", "other_subject", "error", err)
+		return exchanged{subject: subject, err: err}
 	}
 	p := &pair{
-		grant: g, seq: seq, generation: marked.Generation + 1, lineage: random128(),
-		version: random128(), subject: subject, obtained: before,
+		grant: g, seq: e.mark.Seq, generation: e.before.Generation + 1, lineage: random128(),
+		version: random128(), subject: subject, obtained: e.began,
 	}
-	s.logger().Info("connection authorised", "connection", c.name, "generation", p.generation, "duration", time.Since(before), "result", "connected")
-	s.save(c, &heldPair{pair: p, snap: &marked, first: writeAuthorise})
-	return subject, nil
+	if e.save(e.c, &heldPair{pair: p, snap: &e.before, own: e.mark.Nonce, first: writeAuthorise}) == saveSuperseded {
+		log.Warn("authorisation came too late: the connection has been disconnected or authorised again since; nothing is stored", "result", "superseded")
+		return exchanged{subject: subject, err: ErrSuperseded}
+	}
+	log.Info("connection authorised", "generation", p.generation, "result", "connected")
+	if subject == "" {
+		log.Warn("whose company the connection belongs to could not be asked; it is found out as soon as Pleo answers", "result", "unpinned")
+		e.pin(e.c)
+	}
+	e.judgeIntrospection(e.c, p)
+	return exchanged{subject: subject}
 }
 
-// unsent is what becomes of a mark under which no code has bought a pair. over
-// is the nonce of the mark that it has replaced, or "".
-func unsent(m Mark, over string) write {
-	if over != "" { // what the mark before it left in doubt still is
-		return writeOver(m.Nonce)
+// notExchanged reports whether a failure shows that the code has bought nothing and
+// will not: not a byte has left, or Pleo has refused it with a code of RFC 6749,
+// section 5.2. Anybody can bring such a refusal about; it must not cost a mark's life.
+func notExchanged(err error) bool {
+	refusal := new(OAuthError)
+	if !errors.As(err, &refusal) {
+		return false
 	}
-	return writeClear(m.Nonce, nil)
-}
-
-// unmark does with the mark what an exchange that stored nothing calls for. A
-// connection without a grant has nothing to protect. If it has one, and the
-// code may have been exchanged, Pleo may have killed that grant's tokens: then
-// the mark stays (nil), or is over but has to be settled.
-func (s *Source) unmark(c *connection, marked Snapshot, m Mark, w write) {
-	if marked.State != StateConnected {
-		w = writeClear(m.Nonce, nil)
-	}
-	if w != nil {
-		_, _ = s.apply(c.name, marked, w)
-	}
-}
-
-const subjectAttempts = 3
-
-// checkSubjectOf asks whose company authorised, and whether that is the one it
-// has to be: the one asked for, and the one that the connection had before.
-func (s *Source) checkSubjectOf(g Grant, f flow, before Snapshot) (string, error) {
-	subject, err := s.subjectOf(g)
-	known := before.Subject != "" && !s.config().AllowSubjectChange
 	switch {
-	case err != nil && (f.Subject != "" || known):
-		return "", fmt.Errorf("%w: whose company it is could not be asked: %w", ErrExchangeFailed, err)
-	case f.Subject != "" && subject != f.Subject, known && subject != before.Subject:
-		return subject, ErrOtherSubject
+	case errors.Is(err, ErrNotProcessed), errors.Is(err, ErrTerminal), errors.Is(err, ErrMisconfigured):
+		return true
+	case errors.Is(err, ErrRateLimited), refusal.Status == 408, refusal.Status == 425:
+		return false
 	}
-	return subject, nil
+	return refusal.Status >= 400 && refusal.Status < 500 && refusedCodes[refusal.Code]
 }
 
-func (s *Source) subjectOf(g Grant) (string, error) {
-	var err error
-	for k := range subjectAttempts {
-		if k > 0 {
-			s.pause(s.backOffAfter(0)/4, nil)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*introspectionTimeout)
-		var seen Introspection
-		if seen, err = s.oauth().Introspect(ctx, g.AccessToken, AccessTokenKind); err == nil && seen.Subject != "" {
-			cancel()
-			return seen.Subject, nil
-		}
-		var subject string
-		subject, err = s.oauth().APISubject(ctx, g.AccessToken)
-		cancel()
-		if err == nil && subject != "" {
-			return subject, nil
-		}
+// unmark takes the mark away after a code that has bought nothing. Where it has
+// replaced another mark, or stands with a grant, it is over instead, and the token is
+// asked about: what the mark before it left in doubt still is.
+func (e *exchange) unmark() {
+	w := writeClear(e.mark.Nonce, nil)
+	if e.over != "" || e.before.State == StateConnected {
+		w = writeOver(e.mark.Nonce)
 	}
-	if err == nil {
-		err = errors.New("neither introspection nor the API names a company")
-	}
-	return "", err
+	_, _ = e.apply(e.c.name, e.before, w)
 }

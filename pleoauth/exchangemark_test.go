@@ -28,7 +28,7 @@ func TestAnExchangeThatFailsLeavesTheDoubtThatItFound(t *testing.T) {
 		require.NoError(t, err)
 		cb := callback(t, back, begun)
 		cb.Code = "no such code"
-		_, err = b.CompleteAuthorisation(t.Context(), cb)
+		_, err = w.complete(b, cb)
 		require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
 
 		time.Sleep(idle)
@@ -64,7 +64,7 @@ func TestAnExchangeThatFailsDoesNotSettleWhatTheStoreMayHaveForgotten(t *testing
 		require.NoError(t, err)
 		cb := callback(t, back, begun)
 		cb.Code = "no such code"
-		_, err = b.CompleteAuthorisation(t.Context(), cb)
+		_, err = w.complete(b, cb)
 		require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
 		time.Sleep(idle)
 		_, _ = b.Token(t.Context(), "default")
@@ -92,7 +92,7 @@ func TestAnAnswerThatComesAfterAConsentDoesNotCostTheNewGrant(t *testing.T) {
 		exchange := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Hold: pleotest.AfterProcessing})
 		done := make(chan error, 1)
 		go func() {
-			_, err := b.CompleteAuthorisation(context.Background(), callback(t, back, begun))
+			_, err := w.complete(b, callback(t, back, begun))
 			done <- err
 		}()
 		<-exchange.Reached()
@@ -148,9 +148,15 @@ func TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay(t *testing.T) 
 		w := newWorld(t, pleotest.WithSecondConsentReplacing())
 		a, b := w.replica(), w.replica()
 		w.authorise(a, "default", "")
-		w.pleo.Fault(onItsWay)
-		w.pleo.Revoke(pleotest.Target{})
-		require.ErrorIs(t, a.Refresh(t.Context(), "default"), pleoauth.ErrReauthorisationRequired)
+		left := w.pleo.Fault(onItsWay)
+		go func() {
+			<-left.Reached()
+			w.pleo.Revoke(pleotest.Target{})
+		}()
+		require.Error(t, a.Refresh(t.Context(), "default"))
+		time.Sleep(10 * time.Second) // Pleo is asked three times
+		_, err := a.Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
 		w.authorise(b, "default", "")
 		time.Sleep(idle)
 		require.True(t, w.lives(w.token(a, "default")))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/internal/pace"
 )
 
 // flight is the one refresh that a connection has under way in this process.
@@ -12,8 +14,13 @@ import (
 type flight struct {
 	// goal is the version that has to be left behind. Timer, expired token and
 	// refused token all ask for the same: a version other than this one.
-	goal    string
-	for401  bool
+	goal   string
+	for401 bool
+	// forced is set where a person asks for the refresh: no wait that Pleo has named
+	// holds it.
+	forced atomic.Bool
+	// turn is the flight's place among the requests to Pleo.
+	turn    *pace.Turn
 	started time.Time
 	// waited is when what callers wait for now began: the flight, or the sending
 	// of the token, here or by another replica, for which a mark may have had to be
@@ -42,6 +49,12 @@ func (f *flight) givenUp(connection string) error {
 	return &TokenError{Kind: *f.stage.Load(), Connection: connection, RetryAfter: wait, Err: errStillWaiting}
 }
 
+// force has the flight wait for nothing that Pleo has named.
+func (f *flight) force() {
+	f.forced.Store(true)
+	f.turn.Force()
+}
+
 // fly is flyFor where no call is behind it.
 func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 	return s.flyFor(context.Background(), c, goal, for401)
@@ -51,23 +64,39 @@ func (s *Source) fly(c *connection, goal string, for401 bool) *flight {
 // failed a moment ago is returned again, instead of one more. The context is the
 // call's that asks for it, for the tracer alone: its end ends no flight.
 func (s *Source) flyFor(ctx context.Context, c *connection, goal string, for401 bool) *flight {
+	return s.startRefresh(ctx, c, goal, for401, false)
+}
+
+// startRefresh is flyFor, for a person if forced is set.
+func (s *Source) startRefresh(ctx context.Context, c *connection, goal string, for401, forced bool) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flight != nil {
+		if forced {
+			c.flight.force()
+		}
 		return c.flight
 	}
 	now := time.Now()
 	f := &flight{goal: goal, for401: for401, started: now, done: make(chan struct{})}
+	var expires time.Time
+	if v := c.view.Load(); v != nil {
+		expires = v.expires
+	}
+	f.turn = s.pace.Turn(expires)
+	if forced {
+		f.force()
+	}
 	f.at(ErrStoreUnavailable)
 	f.waited.Store(&now)
-	if c.failing.err != nil && now.Before(c.failing.until) {
+	if c.failing.err != nil && now.Before(c.failing.until) && !forced {
 		f.err = c.failing.err
 		close(f.done)
 		return f
 	}
 	c.flight = f
 	c.flying.Store(true)
-	if !s.goWork(func() { s.runFlight(ctx, c, f) }) {
+	if s.stopping() || !s.goWork(func() { s.runFlight(ctx, c, f) }) {
 		c.flight = nil
 		c.flying.Store(false)
 		f.err = &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errClosing}
@@ -110,6 +139,7 @@ func holdBack(err error, times int) time.Duration {
 // long enough: its own context, or the refresh timeout since the flight began or
 // has sent the token.
 func (s *Source) awaitFlight(ctx context.Context, c *connection, f *flight) error {
+	f.turn.Hurry()
 	for {
 		waited := f.waited.Load()
 		timer := time.NewTimer(s.config().RefreshTimeout - time.Since(*waited))

@@ -40,6 +40,19 @@ func (s *Source) Health(ctx context.Context) Health {
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, fmt.Sprintf("grants that the store has not taken yet, or its replicas not confirmed, and that are held until then: %d", h.Unsaved))
 	}
+	stats := s.Stats()
+	if stats.Alone {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, "none of the store's replicas is in step: if its network is split, its other side goes on with another server (replicas)")
+	}
+	if stats.IntrospectionUnusable > 0 {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, fmt.Sprintf("introspection cannot be believed: it calls refresh tokens inactive that were just issued; connections: %d", stats.IntrospectionUnusable))
+	}
+	if stats.Paused {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, fmt.Sprintf("Pleo has answered 429 and refreshes wait; requests that wait: %d", stats.Waiting))
+	}
 	if reason := s.unopened.reason(); reason != "" {
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, reason)

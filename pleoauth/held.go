@@ -15,11 +15,15 @@ type heldPair struct {
 	// first is the write that the pair was obtained for; nil for one that is
 	// only put back.
 	first func(stored) write
+	// own is the nonce of the mark under which the pair was obtained, or "".
+	own string
 	// unanswered is set once a write may have been made without our knowing:
 	// somebody may have read the pair since, and be sending its token.
 	unanswered bool
 	lock       *heldLock
 	failures   int
+	// superseded is set once the record's grant or tombstone turned out to be later.
+	superseded bool
 	// unreplicated is set once it is stored, but the store's replicas have not
 	// confirmed that.
 	unreplicated bool
@@ -32,11 +36,25 @@ type heldPair struct {
 	askAt   time.Time
 }
 
+// saveResult is what became of a new pair.
+type saveResult int
+
+const (
+	saveStored saveResult = iota
+	// saveHeld: the store has not taken it yet; it is served, and saved until it is.
+	saveHeld
+	// saveSuperseded: what the record says now is later, and stands.
+	saveSuperseded
+)
+
 // save stores a new pair, or holds it: from the first failure on it is served
 // from here, spilled to disk, and tried again.
-func (s *Source) save(c *connection, h *heldPair) {
+func (s *Source) save(c *connection, h *heldPair) saveResult {
 	if s.trySave(c, h) {
-		return
+		if h.superseded {
+			return saveSuperseded
+		}
+		return saveStored
 	}
 	s.unsavedPair(c, h)
 	c.mu.Lock()
@@ -52,6 +70,7 @@ func (s *Source) save(c *connection, h *heldPair) {
 	if !s.goWork(keep) {
 		keep() // closing: our caller is waited for
 	}
+	return saveHeld
 }
 
 // unsavedPair puts a pair that the store has not taken on the disk, before
@@ -117,6 +136,7 @@ func (s *Source) trySave(c *connection, h *heldPair) bool {
 	stored, err := s.storePair(c, h)
 	switch {
 	case err == nil:
+		h.superseded = !stored
 		s.spill.remove(c.name, h.pair)
 		if h.failures > 0 {
 			s.heldLog(c, h).Info("a held grant has been dealt with", "result", heldResult(stored))
@@ -140,7 +160,8 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 		}
 		snap = &read
 	}
-	st := stored{pair: h.pair, sealed: s.sealGrant(c.name, h.pair.grant), due: s.keepAliveIn()}
+	st := stored{pair: h.pair, sealed: s.sealGrant(c.name, h.pair.grant), due: s.keepAliveIn(), own: h.own}
+	st.over = func(m Mark) bool { return time.Since(c.markSeen(m.Nonce)) >= m.Life }
 	if h.unanswered || h.pair.grant.NoRefreshToken {
 		m := s.newMark(MarkUnknown)
 		st.unknown = &m
@@ -151,7 +172,7 @@ func (s *Source) storePair(c *connection, h *heldPair) (bool, error) {
 			return true, s.isStored(c, h, after, subscription, err)
 		}
 		if !errors.Is(err, errRefused) {
-			h.unanswered = true
+			h.unanswered = h.unanswered || !errors.Is(err, ErrNotWritten)
 			return false, err
 		}
 		if *snap, err = s.read(c.name); err != nil {

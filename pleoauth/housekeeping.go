@@ -37,7 +37,7 @@ func (s *Source) forget(unused func(*connection) bool) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.exchanging > 0 || c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.sent != nil && c.sent.hangs() {
+		if c.exchanging > 0 || c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.pinning || c.sent != nil && (c.sent.hangs() || !c.sent.over()) {
 			return false
 		}
 		if c.timer != nil {

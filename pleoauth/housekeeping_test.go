@@ -5,6 +5,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
@@ -21,7 +24,10 @@ func TestAPairOfAnAuthorisationThatTookLongIsServedWhileTheStoreIsAway(t *testin
 			a.store.setAway(true)
 			exchange.Release()
 		}()
-		w.authorise(a, "default", "")
+		completed, err := w.tryAuthorise(a, pleoauth.AuthorisationRequest{Connection: "default"}, "")
+		require.ErrorIs(t, err, pleoauth.ErrExchangeFailed)
+		require.NotZero(t, completed.RetryAfter, "the user is not kept for longer than the mark stands")
+		time.Sleep(80 * time.Second)
 		w.token(a, "default")
 	})
 }

@@ -26,11 +26,11 @@ const refusedAge = time.Second
 func (s *Source) current(ctx context.Context, c *connection) (*view, error) {
 	v := c.view.Load()
 	if v != nil {
-		if v.state == StateConnected && !v.refused || c.triedSince(time.Now().Add(-askAgain)) {
+		if v.state == StateConnected && !v.dead || c.triedSince(time.Now().Add(-askAgain)) {
 			return v, nil
 		}
 		age := time.Since(v.readAt)
-		confirmed := v.subscription == s.subscription.Load() && (!v.refused || age <= refusedAge)
+		confirmed := v.subscription == s.subscription.Load() && (!v.dead || age <= refusedAge)
 		if confirmed && age > negativeAge {
 			s.load(c, false)
 		}

@@ -47,7 +47,7 @@ func TestALockThatIsLostBeforeTheMarkIsWrittenHoldsNobodyUp(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, w.lives(token))
 		require.Equal(t, 1, w.pleo.Counters().Refreshes)
-		require.LessOrEqual(t, dials.Load(), int64(3))
+		require.LessOrEqual(t, dials.Load(), int64(4), "to ask and to refresh, and once more")
 	})
 }
 
@@ -70,7 +70,7 @@ func TestAStoreThatKeepsNoLockHoldsNoCallAndDialsPleoSeldom(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		require.Zero(t, w.pleo.Counters().RefreshRequests)
-		require.Less(t, dials.Load(), int64(90))
+		require.Less(t, dials.Load(), int64(120))
 
 		a.store.onStep(nil)
 		time.Sleep(2 * time.Second)

@@ -84,6 +84,17 @@ var misconfiguredCodes = map[string]bool{
 	"unauthorized_client": true,
 }
 
+// refusedCodes say that a request to the token endpoint was refused as it stood
+// (RFC 6749, section 5.2).
+var refusedCodes = map[string]bool{
+	"invalid_request":        true,
+	"invalid_client":         true,
+	"invalid_grant":          true,
+	"unauthorized_client":    true,
+	"unsupported_grant_type": true,
+	"invalid_scope":          true,
+}
+
 // otherCodes are repeated in errors because they help, and decide nothing.
 var otherCodes = map[string]bool{
 	"invalid_request":         true,

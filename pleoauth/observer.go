@@ -65,13 +65,17 @@ type Stats struct {
 // Stats looks through memory: it asks neither the store nor Pleo.
 func (s *Source) Stats() Stats {
 	now := time.Now()
-	st := Stats{Connections: map[State]int{}, OldestGrant: s.oldest.age(now), Unsaved: s.unsaved.Load()}
+	st := Stats{Connections: map[State]int{}, OldestGrant: s.oldest.age(now), Unsaved: s.unsaved.Load(), Alone: s.alone.Load()}
+	st.Waiting, st.Paused = s.pace.Waiting()
 	s.conns.each(func(c *connection) {
 		v := c.view.Load()
 		if v == nil {
 			return // it is being read for the first time
 		}
 		st.Connections[v.state]++
+		if v.pair != nil && unusable(v.pair.introspection) != "" {
+			st.IntrospectionUnusable++
+		}
 		if v.pair != nil {
 			st.OldestGrant = max(st.OldestGrant, now.Sub(v.pair.obtained))
 		}

@@ -61,25 +61,40 @@ func (a *attempt) notDialled(snap Snapshot, err error, wait, took time.Duration)
 		"generation", snap.Generation, "duration", took, "result", string(RefreshNotSent), "wait", wait, "error", err)
 }
 
-// settled notes what Pleo said, after it was asked at the given time, of a
-// token whose mark is over, or is not.
-func (a *attempt) settled(snap Snapshot, active bool, err error, asked time.Time, over bool) {
-	log := a.logger().With("connection", a.c.name, "generation", snap.Generation, "duration", time.Since(asked))
+// settled notes what Pleo said, asked at the given time, of a token whose mark is
+// over, or is not.
+func (a *attempt) settled(snap Snapshot, said asked, began time.Time, over bool) {
+	log := a.logger().With("connection", a.c.name, "generation", snap.Generation, "duration", time.Since(began))
 	result := SettledInactive
 	switch {
-	case err != nil:
+	case said.tokenAnswer == noAnswer:
 		result = SettledUnknown
-		log.Warn("a refresh could not be settled", "result", string(result), "error", err)
-	case active && over:
+		log.Warn("a refresh could not be settled", "result", string(result), "error", said.err)
+	case said.tokenAnswer == tokenSilent:
+		result = SettledUnknown
+		log.Warn("a refresh could not be settled", "result", string(result), "error", errSilent)
+	case said.tokenAnswer == tokenLives && over:
 		result = SettledActive
 		log.Info("settled: the refresh was not processed; it will be done again", "result", string(result))
-	case active:
+	case said.tokenAnswer == tokenLives:
 		result = SettledActive
 		log.Debug("the refresh was not processed so far; Pleo is asked again when its mark is over", "result", string(result))
 	default:
-		log.Info("settled: the refresh was processed; whoever has the new pair is asked for it", "result", string(result))
+		log.Info("settled: the refresh was processed; the replica that has the new pair is asked for it", "result", string(result))
 	}
 	a.settleEnded(result)
+}
+
+// lostGrant notes that a connection has ended, and how.
+func (a *attempt) lostGrant(snap Snapshot, reason Reason) {
+	log := a.logger().With("connection", a.c.name, "generation", snap.Generation, "duration", time.Since(a.f.started))
+	if reason == ReasonRevokedOrExpired {
+		log.Error("Pleo says that the grant has ended: reauthorisation required", "result", "terminal")
+		a.refreshEnded(&OAuthError{Kind: ErrTerminal}, AfterNothing, time.Since(a.f.started))
+		return
+	}
+	log.Error("a refresh was processed and its answer was lost: reauthorisation required", "result", "lost_response")
+	a.settleEnded(SettledLostResponse)
 }
 
 // heldLog is the log for a pair that is held, or was.

@@ -35,6 +35,7 @@ type refreshed struct {
 	// for401At is when a refusal was last the reason for a refresh, or zero.
 	for401At time.Time
 	after    RefreshAfter
+	reason   Reason // of the connection's end, should Pleo call the token dead
 	// first is set on the first one of its attempt.
 	first bool
 	next  Grant
@@ -66,16 +67,23 @@ func (s *Source) answered(c *connection, r refreshed) error {
 		p := &pair{
 			grant: r.next,
 			seq:   r.spent.seq, generation: r.spent.generation + 1, lineage: r.spent.lineage,
-			version: random128(), subject: r.spent.subject,
+			version: random128(), subject: r.spent.subject, introspection: r.spent.introspection,
 			obtained: r.before, for401At: r.for401At,
 		}
 		// A token that has expired on its way is tried once: it costs nothing.
 		p.grant.ExpiresIn = max(p.grant.ExpiresIn, time.Since(r.before)+minLife)
 		log.Info("grant refreshed", "result", "stored", "next_generation", p.generation)
-		s.save(c, &heldPair{pair: p, snap: &r.marked, first: func(st stored) write { return writeSave(r.spent.version, st) }})
+		s.save(c, &heldPair{pair: p, snap: &r.marked, own: r.mark.Nonce, first: func(st stored) write { return writeSave(r.spent.version, st) }})
+		if r.spent.introspection == "" {
+			s.judgeIntrospection(c, p)
+		}
 		return nil
 	case errors.Is(r.err, ErrTerminal):
 		return s.ended(c, r, log)
+	case errors.Is(r.err, errTooLate):
+		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, nil))
+		log.Warn("a refresh token was not sent in time", "result", "not_sent", "error", r.err)
+		return r.err
 	case errors.Is(r.err, ErrNotProcessed):
 		b := backOff{wait: s.backOffAfter(r.marked.Attempts), reason: reasonRefreshFailed}
 		_, _ = s.apply(c.name, r.marked, writeClear(r.mark.Nonce, &b))
@@ -97,7 +105,7 @@ func (s *Source) ended(c *connection, r refreshed, log *slog.Logger) error {
 	log.Error("the grant has ended: reauthorisation required", "result", "terminal", "error", r.err)
 	version := random128()
 	end := func() error {
-		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, ReasonRevokedOrExpired, false))
+		after, err := s.apply(c.name, r.marked, writeEnd(r.spent.version, r.mark.Nonce, version, r.reason, false))
 		if errors.Is(err, errRefused) {
 			return nil
 		}
@@ -119,10 +127,10 @@ func (s *Source) ended(c *connection, r refreshed, log *slog.Logger) error {
 func (s *Source) refuse(c *connection, version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if v := c.view.Load(); v != nil && v.version == version && !v.refused {
-		dead := *v
-		dead.refused = true
-		s.putView(c, &dead)
+	if v := c.view.Load(); v != nil && v.version == version && !v.dead {
+		known := *v
+		known.dead = true
+		s.putView(c, &known)
 	}
 }
 

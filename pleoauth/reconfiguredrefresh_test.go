@@ -2,7 +2,7 @@ package pleoauth_test
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,15 +24,17 @@ func TestALongerRefreshTimeoutDoesNotHoldForAMarkThatWasMadeBefore(t *testing.T)
 		longer.RefreshTimeout = 5 * time.Minute
 		keys, err := pleoauth.NewKeyring(w.key)
 		require.NoError(t, err)
-		var once sync.Once
+		var written atomic.Bool
 		a.store.onStep(func(op, when string) error {
 			if op == "swap" && when == "after" {
-				once.Do(func() { // the mark is written: a reload, and the process is stopped
-					if err := a.Reconfigure(longer, keys); err != nil {
-						t.Error(err)
-					}
-					time.Sleep(20 * time.Second)
-				})
+				if written.Swap(true) {
+					return nil
+				}
+				// The mark is written: a reload, and the process is stopped.
+				if err := a.Reconfigure(longer, keys); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(20 * time.Second)
 			}
 			return nil
 		})

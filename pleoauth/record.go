@@ -40,6 +40,30 @@ const (
 	MarkUnknown MarkKind = "unknown"
 )
 
+// Verdict says whether Pleo's introspection can be believed about a client's
+// tokens. RFC 7662, section 2.2, lets a server answer that a token which it knows
+// well is not active, and some answer so for every refresh token.
+type Verdict string
+
+// The verdicts. A record without one is older than verdicts, or has not had a fresh
+// token since.
+const (
+	// VerdictPresumed: the grant is new, and its token has not shown otherwise yet.
+	VerdictPresumed Verdict = "presumed"
+	// VerdictUsable: introspection has called a refresh token of the connection
+	// active.
+	VerdictUsable Verdict = "usable"
+	// VerdictAccessTokens: it calls fresh refresh tokens inactive, or does not
+	// answer about them, and fresh access tokens active.
+	VerdictAccessTokens Verdict = "access_tokens"
+	// VerdictUnusable: it calls fresh tokens of both kinds inactive, or does not
+	// answer about them.
+	VerdictUnusable Verdict = "unusable"
+)
+
+// believed reports whether 'inactive' of a refresh token can be believed.
+func (v Verdict) believed() bool { return v == VerdictPresumed || v == VerdictUsable }
+
 // Mark is stored before a token that works once leaves the process. Whoever
 // finds one that it did not write must not send that token until the mark is
 // over and Pleo has said that the token lives.
@@ -108,6 +132,10 @@ type Record struct {
 	// For401At is when a grant was last obtained because the one before it had been
 	// refused, if that was not long before this one; or zero.
 	For401At time.Time
+	// Introspection is the verdict on Pleo's introspection, and IntrospectedAt when
+	// it last called a refresh token of the connection active.
+	Introspection  Verdict
+	IntrospectedAt time.Time
 	// Due is when the sweep should look at the connection again: its position
 	// in the index. Zero keeps it out of the index.
 	Due time.Time

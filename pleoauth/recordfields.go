@@ -34,6 +34,8 @@ const (
 	fieldNotBeforeWait   = "not_before_wait"
 	fieldNotBeforeReason = "not_before_reason"
 	fieldFor401At        = "for_401_at"
+	fieldIntrospection   = "introspection"
+	fieldIntrospectedAt  = "introspected_at"
 	fieldDue             = "due"
 )
 
@@ -61,6 +63,8 @@ func EncodeRecord(r Record) map[string]string {
 	f.number(fieldNotBeforeWait, r.NotBeforeWait.Milliseconds())
 	f.text(fieldNotBeforeReason, r.NotBeforeReason)
 	f.time(fieldFor401At, r.For401At)
+	f.text(fieldIntrospection, string(r.Introspection))
+	f.time(fieldIntrospectedAt, r.IntrospectedAt)
 	f.time(fieldDue, r.Due)
 	return f
 }
@@ -94,6 +98,8 @@ func DecodeRecord(fields map[string]string) (Record, error) {
 		NotBeforeWait:   time.Duration(d.number(fieldNotBeforeWait, 64)) * time.Millisecond,
 		NotBeforeReason: fields[fieldNotBeforeReason],
 		For401At:        d.time(fieldFor401At),
+		Introspection:   Verdict(fields[fieldIntrospection]),
+		IntrospectedAt:  d.time(fieldIntrospectedAt),
 		Due:             d.time(fieldDue),
 	}
 	if d.err != nil {

@@ -51,7 +51,7 @@ func (s *Source) Refused(ctx context.Context, name string, refused *Token) (*Tok
 		if err != nil {
 			return nil, err
 		}
-		if v.state != StateConnected || v.version != refused.version || v.refused {
+		if v.state != StateConnected || v.version != refused.version || v.dead {
 			cause = whyRefused(refused, v)
 			return s.Token(ctx, name)
 		}

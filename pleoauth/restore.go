@@ -1,7 +1,7 @@
 package pleoauth
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"time"
 )
@@ -24,20 +24,21 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		if time.Now().Before(h.askAt) {
 			return false, errOwnPairUnknown
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
-		seen, err := s.oauth().Introspect(ctx, h.pair.grant.RefreshToken, RefreshTokenKind)
-		cancel()
-		if err != nil {
+		switch answer, err := s.askAboutHeld(h, snap); answer {
+		case noAnswer:
 			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
 			h.unasked++
 			return false, errors.Join(errOwnPairUnknown, err)
-		}
-		if !seen.Active {
+		case tokenDead:
 			s.heldLog(c, h).Warn("a grant that the store lacks is dead: it is dropped", "result", "dead")
 			if snap.State == "" {
 				return false, s.nobodyHas(c, h.pair, snap, subscription)
 			}
 			return false, s.adoptInstead(c, h.pair, snap, subscription)
+		case tokenSilent: // it is asked about again before it is spent
+			m := s.newMark(MarkUnknown)
+			st.unknown = &m
+		case tokenLives:
 		}
 	}
 	after, err := s.applyReplicated(c.name, snap, writeRestore(st), nil)
@@ -45,11 +46,43 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		return false, err // it has changed again: read it again
 	}
 	if err != nil && !errors.Is(err, ErrNotReplicated) {
-		h.unanswered = true
+		h.unanswered = h.unanswered || !errors.Is(err, ErrNotWritten)
 		return false, err
 	}
 	s.heldLog(c, h).Warn("a grant that the store lacked has been restored", "result", "restored")
 	return true, s.isStored(c, h, after, subscription, err)
+}
+
+// askAboutHeld asks Pleo whether a held grant lives, in whose place the record says
+// that there is none.
+func (s *Source) askAboutHeld(h *heldPair, snap Snapshot) (tokenAnswer, error) {
+	turn := s.pace.Turn(time.Time{})
+	if !turn.Enter(2, s.abandon) {
+		return noAnswer, errClosing
+	}
+	defer turn.Leave()
+	verdict := cmp.Or(snap.Introspection, h.pair.introspection)
+	seen, err := s.introspect(h.pair.grant.RefreshToken, RefreshTokenKind)
+	switch {
+	case err == nil && seen.Active:
+		return tokenLives, nil
+	case err != nil && (verdict.believed() || !silentStatus(err)):
+		return noAnswer, err
+	case verdict.believed(), verdict == "" && s.evidence.holds():
+		return tokenDead, nil
+	case verdict == VerdictUnusable, !time.Now().Before(h.pair.obtained.Add(h.pair.grant.ExpiresIn)):
+		return tokenSilent, nil
+	}
+	seen, err = s.introspect(h.pair.grant.AccessToken, AccessTokenKind)
+	switch {
+	case err == nil && seen.Active:
+		return tokenLives, nil
+	case err == nil && verdict == VerdictAccessTokens:
+		return tokenDead, nil
+	case err == nil, silentStatus(err):
+		return tokenSilent, nil
+	}
+	return noAnswer, err
 }
 
 // nobodyHas ends a connection whose record is gone and whose pair is dead, unless

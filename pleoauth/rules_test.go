@@ -43,7 +43,7 @@ var rules = map[string]int{
 	"the later consent wins":                                25,
 	"an exchange waits for a mark":                          235,
 	"a failed exchange leaves the doubt that it found":      46,
-	"a later authorisation's mark stays":                    195293,
+	"an exchange's mark stays":                              195293,
 	"a disconnect leaves a tombstone":                       7,
 	"a disconnect leaves the mark":                          870941,
 	"the end of a grant leaves a mark that is not over":     916850,
@@ -57,54 +57,54 @@ var changes = []change{
 			r.Mark = nil
 		}
 		if r.State != StateDisconnected {`},
-	{"attempt.go", "	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), a.lock.Lock)", `	lock := a.lock.Lock
+	{"attempt.go", "	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled, said.seen), a.lock.Lock)", `	lock := a.lock.Lock
 	if without("a mark is written under the lock, and over no other") {
 		lock = nil
 	}
-	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled), lock)`},
+	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled, said.seen), lock)`},
 	{"attempt.go", "	case marked.Marked() == nil || marked.Marked().Nonce != m.Nonce:", `	case !without("a mark before the token leaves") && (marked.Marked() == nil || marked.Marked().Nonce != m.Nonce):`},
 	{"attempt.go", "	if snap.Version != a.f.goal || snap.State != StateConnected {", `	if snap.State != StateConnected || snap.Version != a.f.goal && !without("the record is read again before it is acted on") {`},
-	{"attempt.go", "	a.f.at(ErrRefreshFailed)\n	ctx, cancel", `	if v := a.c.view.Load(); v != nil && v.pair != nil && without("the record is read again before it is acted on") {
+	{"attempt.go", "	a.f.at(ErrRefreshFailed)\n	// Dialled", `	if v := a.c.view.Load(); v != nil && v.pair != nil && without("the record is read again before it is acted on") {
 		g = v.pair.grant
 	}
 	a.f.at(ErrRefreshFailed)
-	ctx, cancel`},
+	// Dialled`},
 	{"writes.go", "standing != nil && standing.Nonce != settled:", `standing != nil && standing.Nonce != settled && !without("a mark is written under the lock, and over no other"):`},
 	{"writesgrant.go", "		case s.Version != version || s.State != StateConnected:\n			return s.Record, errRefused\n		}\n		return p.into(s), nil", `		case without("a condition on the save"):
 		case s.Version != version && !(without("a version, not a count, tells grants apart") && s.Generation == p.generation-1), s.State != StateConnected:
 			return s.Record, errRefused
 		}
 		return p.into(s), nil`},
-	{"exchange.go", "	m.Seq = seq\n", `	if without("the order of grants never restarts") {
-		seq = 1
+	{"exchange.go", "	m.Seq = nextSeq(snap.Record, e.began)\n", `	m.Seq = nextSeq(snap.Record, e.began)
+	if without("the order of grants never restarts") {
+		m.Seq = 1
 	}
-	m.Seq = seq
 `},
 	{"writesgrant.go", "		p.pair = &next\n", `		if without("a version, not a count, tells grants apart") || without("the order of grants never restarts") {
 			next.generation = 1
 		}
 		p.pair = &next
 `},
-	{"settle.go", "	a.settled(snap, active, err, asked, over)", `	if without("an ambiguous refresh is asked about, never sent again") {
-		active, err = true, nil
+	{"settle.go", "	a.settled(snap, said, began, over)", `	if without("an ambiguous refresh is asked about, never sent again") {
+		said = asked{tokenAnswer: tokenLives, at: time.Now()}
 	}
-	a.settled(snap, active, err, asked, over)`},
+	a.settled(snap, said, began, over)`},
 	{"settle.go", "	if !over {", `	if !over && !without("'active' is believed only once the mark is over") {`},
-	{"settle.go", "	since := a.c.markSince(m.Nonce, time.Now())", `	since := a.c.markSince(m.Nonce, time.Now())
+	{"settle.go", "	since := c.markSince(m.Nonce, time.Now())", `	since := c.markSince(m.Nonce, time.Now())
 	if without("a mark's life counts on one's own clock") {
 		since = time.Now().Add(m.Time.Sub(snap.Clock()))
 	}`},
-	{"settle.go", "	rest := m.Life - time.Since(since)", `	rest := m.Life - time.Since(since)
-	if m.Kind == MarkUnknown && without("what it may have forgotten is waited out") {
-		rest = 0
-	}`},
+	{"settle.go", "		rest = a.restOf(a.c, snap, m)", `		rest = a.restOf(a.c, snap, m)
+		if m.Kind == MarkUnknown && without("what it may have forgotten is waited out") {
+			rest = 0
+		}`},
 	{"tokenconn.go", "if now := time.Now(); !now.Before(*deadline) ||", `if now := time.Now(); !without("the token leaves only while the mark is fresh") && !now.Before(*deadline) || !without("the token leaves only while the mark is fresh") &&`},
 	{"tokenconn.go", "	go cancelAfterTicks(cancel, readTicks, stopTicks)", `	ticks := readTicks
 	if without("the answer is read however late it comes") {
 		ticks = 3
 	}
 	go cancelAfterTicks(cancel, ticks, stopTicks)`},
-	{"writes.go", "		if r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown {", `		if !without("a condition on the end of a grant") && (r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown) {`},
+	{"writes.go", "		if r.Version != version || r.State != StateConnected || standing != nonce && (m == nil || m.Kind != MarkUnknown) {", `		if !without("a condition on the end of a grant") && (r.Version != version || r.State != StateConnected || standing != nonce && (m == nil || m.Kind != MarkUnknown)) {`},
 	{"held.go", "	s.unsavedPair(c, h)\n	c.mu.Lock()", `	if without("a pair that the store does not take is held") {
 		return
 	}
@@ -123,14 +123,18 @@ var changes = []change{
 	{"attempt.go", "	if v := a.c.view.Load(); v.outranks(snap) {", `	if v := a.c.view.Load(); v.outranks(snap) && !without("an older record is not adopted") {`},
 	{"writes.go", "		if r.State == StateConnected && r.Epoch != s.Run {", `		if r.State == StateConnected && r.Epoch != s.Run && !without("a store in a new run may have forgotten") {`},
 	{"writesgrant.go", "		case s.Seq >= p.seq:", `		case s.Seq >= p.seq && !without("the later consent wins"):`},
-	{"writesgrant.go", "later.Seq > p.seq {", `later.Seq > p.seq && !without("a later authorisation's mark stays") {`},
-	{"exchange.go", "markSince(m.Nonce, time.Now())); rest > 0 {", `markSince(m.Nonce, time.Now())); rest > 0 && !without("an exchange waits for a mark") {`},
-	{"exchange.go", `	if over != "" { // what`, `	if over != "" && !without("a failed exchange leaves the doubt that it found") { // what`},
+	{"writesgrant.go", "!p.over(*other)) {", `!p.over(*other)) && !without("an exchange's mark stays") {`},
+	{"exchange.go", "			rest := e.restOf(e.c, snap, m)\n", `			rest := e.restOf(e.c, snap, m)
+			if without("an exchange waits for a mark") {
+				rest = 0
+			}
+`},
+	{"exchange.go", `	if e.over != "" || e.before.State == StateConnected {`, `	if (e.over != "" || e.before.State == StateConnected) && !without("a failed exchange leaves the doubt that it found") {`},
 	{"writes.go", `		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`, `		if without("a disconnect leaves a tombstone") {
 			return Record{}, nil
 		}
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
-	{"writes.go", "		if travelling || m.Nonce != nonce {", `		if (travelling || m.Nonce != nonce) && !without("the end of a grant leaves a mark that is not over") {`},
+	{"writes.go", "		if m != nil && (travelling || m.Nonce != nonce) {", `		if m != nil && (travelling || m.Nonce != nonce) && !without("the end of a grant leaves a mark that is not over") {`},
 	{"writes.go", "		if travelling != nil {", `		if travelling != nil && !without("a disconnect leaves the mark") {`},
 	{"heldlock.go", "		err := h.Renew(ctx, h.source.times().lock)", `		var err error
 		if !without("the lock is renewed") {

@@ -9,8 +9,9 @@ import (
 )
 
 // refusalGap is how far refusals may lie apart. In a longer gap the server may
-// have come back, taken marks, and gone again.
-const refusalGap = 2 * lookEvery
+// have come back, been found by a replica that asked Pleo and took a mark, lost that
+// mark, and gone again.
+const refusalGap = 10 * lookEvery
 
 // runs is what this process knows of the runs of a store that is one server at
 // one address. There the sight of one run proves that those before it are over,

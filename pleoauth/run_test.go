@@ -38,7 +38,7 @@ func TestAStoreThatWasAwayBeforeARefreshIsDueDelaysItByNothing(t *testing.T) {
 				w.token(r, "default")
 				time.Sleep(time.Second)
 				require.Equal(t, 1, w.pleo.Counters().Refreshes)
-				require.Equal(t, 3, w.pleo.Counters().Introspections, "of the subject; and of both tokens, for what the old run may have forgotten")
+				require.Equal(t, 4, w.pleo.Counters().Introspections, "of the subject and the fresh refresh token; and of both tokens, for what the old run may have forgotten")
 			})
 		})
 	}

@@ -15,7 +15,7 @@ func TestTheLaterConsentStandsAlthoughItsReplicasClockIsBehind(t *testing.T) {
 	snap := Snapshot{Record: Record{}, Run: "run", Now: now, ReadAt: now}
 	consent := func(name string, clock time.Time, settled string) stored {
 		seq := nextSeq(snap.Record, clock)
-		marked, err := writeMark(snap.Version, Mark{Nonce: name, Kind: MarkAuthorise, Seq: seq, Life: 15 * time.Second}, settled)(snap)
+		marked, err := writeMark(snap.Version, Mark{Nonce: name, Kind: MarkAuthorise, Seq: seq, Life: 15 * time.Second}, settled, Introspection{})(snap)
 		require.NoError(t, err)
 		snap.Record = marked
 		return stored{pair: &pair{seq: seq, generation: marked.Generation + 1, lineage: name, version: name, obtained: now}}

@@ -1,63 +1,68 @@
 package pleoauth
 
 import (
-	"context"
 	"errors"
 	"time"
 )
 
-const (
-	// afterReset is how long after closing its own connection the holder of a
-	// mark asks again.
-	afterReset = 2 * time.Second
-	// answerGood is how long after Pleo said 'active' the token may be sent.
-	answerGood = 2 * time.Second
-	// doubtWait is how long to wait where Pleo's answers do not fit together.
-	doubtWait = 5 * time.Second
-	maxDoubts = 3
-)
+// afterReset is how long after closing its own connection the holder of a mark asks
+// again.
+const afterReset = 2 * time.Second
 
-// marked deals with a mark that stands on the record: wait until it is over,
-// by this process's own clock, then ask Pleo. 'Inactive' may be believed at
-// any time, 'active' only once the mark is over; so the process whose own
-// request has ended asks once early.
-func (a *attempt) marked(snap Snapshot, m *Mark, news <-chan struct{}) error {
+// marked deals with a mark that stands on the record, or with a request of this
+// process's own whose mark the record has lost: wait until both are over, by this
+// process's own clock, then ask Pleo. 'Inactive' may be believed at any time,
+// 'active' only once they are over; so the process whose own request has ended asks
+// once early. m or own may be nil.
+func (a *attempt) marked(snap Snapshot, g Grant, m *Mark, own *sentRequest, news <-chan struct{}) error {
 	a.f.at(ErrRefreshUnsettled)
-	since := a.c.markSince(m.Nonce, time.Now())
-	if m.EarlierRun {
-		since = earlier(since, a.runs.earlierOver(snap.Run, since))
+	var rest time.Duration
+	if m != nil {
+		rest = a.restOf(a.c, snap, m)
 	}
-	rest := m.Life - time.Since(since)
-	a.f.expect(since.Add(m.Life))
-	own := a.c.sentUnder(m.Nonce)
-	if rest > 0 && (own == nil || own.hangs() || own.asked) {
-		a.pause(min(rest, 2*time.Second), news)
+	if own != nil {
+		rest = max(rest, own.rest())
+	}
+	a.f.expect(time.Now().Add(rest))
+	early := own != nil && (m == nil || m.Nonce == own.nonce) && !own.hangs() && !own.asked
+	if rest > 0 && !early {
+		a.rest(min(rest, 2*time.Second), news)
 		return nil
+	}
+	if fresh, err := a.enter(3); !fresh {
+		return err
 	}
 	if own != nil {
 		own.asked = true
 	}
-	return a.settle(snap, m, own, rest <= 0)
+	return a.settle(snap, g, m, own, rest <= 0)
+}
+
+// knownSince returns since when this process counts a mark's life.
+func (s *Source) knownSince(c *connection, snap Snapshot, m *Mark) time.Time {
+	since := c.markSince(m.Nonce, time.Now())
+	if m.EarlierRun {
+		since = earlier(since, s.runs.earlierOver(snap.Run, since))
+	}
+	return since
+}
+
+// restOf returns for how long a mark stands that was read; 0 or less: it is over.
+func (s *Source) restOf(c *connection, snap Snapshot, m *Mark) time.Duration {
+	return m.Life - time.Since(s.knownSince(c, snap, m))
 }
 
 // settle asks Pleo whether the token under a mark lives, and goes on from there.
-// own is the request that this process sent under the mark, or nil.
-func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) error {
-	g, err := a.openGrant(a.c.name, snap.Sealed)
-	if err != nil {
-		return a.storeError(a.c.name, err)
-	}
-	asked := time.Now()
-	active, err := a.refreshTokenLives(snap, g)
-	a.settled(snap, active, err, asked, over)
-	if err != nil {
-		kind, reason := unanswered(err)
-		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reason}
-		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
-		return a.failed(kind, b.wait, err)
-	}
-	if !active {
-		return a.lost(snap, m, over)
+func (a *attempt) settle(snap Snapshot, g Grant, m *Mark, own *sentRequest, over bool) error {
+	began := time.Now()
+	said := a.ask(snap, g, true)
+	a.settled(snap, said, began, over)
+	switch said.tokenAnswer {
+	case noAnswer:
+		return a.unsettled(snap, said.err)
+	case tokenDead:
+		return a.lost(snap, g, m, over, ReasonLostResponse)
+	case tokenLives, tokenSilent:
 	}
 	if !over {
 		return nil // the request may still be travelling: ask again when the mark is over
@@ -66,59 +71,119 @@ func (a *attempt) settle(snap Snapshot, m *Mark, own *sentRequest, over bool) er
 		// Our own request still hangs: end it, and ask again whether it was
 		// processed on the way.
 		own.reset()
-		a.pause(afterReset, nil)
+		a.rest(afterReset, nil)
 		return nil
 	}
-	return a.refresh(snap, m.Nonce, asked)
-}
-
-// refreshTokenLives introspects the refresh token. Where that is active but
-// the access token, whose time is not over, is not, one of two servers behind
-// Pleo's endpoint may lag behind the other: then it asks again.
-func (a *attempt) refreshTokenLives(snap Snapshot, g Grant) (bool, error) {
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
-		refresh, err := a.oauth().Introspect(ctx, g.RefreshToken, RefreshTokenKind)
-		cancel()
-		if err != nil || !refresh.Active || snap.Remaining(snap.Expires) < time.Second || a.doubts >= maxDoubts {
-			return refresh.Active, err
-		}
-		ctx, cancel = context.WithTimeout(context.Background(), introspectionTimeout)
-		access, err := a.oauth().Introspect(ctx, g.AccessToken, AccessTokenKind)
-		cancel()
-		if err != nil {
-			return false, err
-		}
-		if access.Active {
-			return true, nil
-		}
-		a.doubts++
-		a.pause(doubtWait, nil)
+	if said.tokenAnswer == tokenSilent {
+		return a.silent(snap, g, m, said)
 	}
+	return a.refresh(snap, g, nonceOf(m), said)
 }
 
-// lost: the token was spent, and the answer did not reach the store. Whoever
-// holds the pair is asked to put it back; if nobody does, it is lost.
-func (a *attempt) lost(snap Snapshot, m *Mark, over bool) error {
-	if somebody, err := a.whoHas(a.c, snap.Version); err != nil {
-		return a.storeError(a.c.name, err)
-	} else if somebody {
-		return nil
+func nonceOf(m *Mark) string {
+	if m == nil {
+		return ""
+	}
+	return m.Nonce
+}
+
+// unsettled ends the attempt because Pleo does not say whether the token lives.
+func (a *attempt) unsettled(snap Snapshot, err error) error {
+	kind, reason := unanswered(err)
+	b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reason}
+	_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
+	return a.failed(kind, b.wait, err)
+}
+
+// errSilent: introspection does not speak about the connection's refresh token.
+var errSilent = errors.New("introspection calls the refresh token inactive and cannot be believed; the holder of a newer grant is waited for")
+
+// silent goes on where Pleo cannot be asked about a token that may have been spent.
+// If no replica and no disk has brought a newer grant for a while, it is sent once.
+func (a *attempt) silent(snap Snapshot, g Grant, m *Mark, said asked) error {
+	if a.c.silentFor(snap.Version) < silenceWait {
+		if found, err := a.found(snap); err != nil || found {
+			return err
+		}
+		return a.unsettled(snap, errSilent)
+	}
+	return a.refresh(snap, g, nonceOf(m), said)
+}
+
+// found asks all replicas and this machine's disk for a newer grant, and reports
+// whether one came. Its error ends the attempt.
+func (a *attempt) found(snap Snapshot) (bool, error) {
+	a.leave() // it is not Pleo that is waited for
+	if found, err := a.whoHas(a.c, snap.Version); err != nil {
+		return false, a.storeError(a.c.name, err)
+	} else if found {
+		return true, nil
 	}
 	a.readSpill()
-	if a.c.left(snap.Version) {
-		return nil // it was on this machine's disk
+	return a.c.left(snap.Version), nil
+}
+
+// lost ends a connection whose token is dead: the replica that holds the newer grant
+// is asked to put it back; if none does, it is lost. m is the mark as it was read, or
+// nil. The reason is [ReasonRevokedOrExpired] where nothing shows that a refresh was
+// under way: then the grant has ended at Pleo.
+func (a *attempt) lost(snap Snapshot, g Grant, m *Mark, over bool, reason Reason) error {
+	if found, err := a.found(snap); err != nil || found {
+		return err
 	}
-	after, err := a.apply(a.c.name, snap, writeEnd(snap.Version, m.Nonce, random128(), ReasonLostResponse, !over))
+	if reason == ReasonLostResponse {
+		if sure, err := a.askAgain(snap, g); err != nil || !sure {
+			return err
+		}
+	}
+	// A server that has been cut off from its replicas may not have heard of what the
+	// other side stored: it ends nothing.
+	confirmed, err := a.applyReplicated(a.c.name, snap, writeAgain(snap.Version), nil)
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	if err == nil && confirmed.Alone {
+		err = errAlone
+	}
+	if err != nil {
+		return a.storeError(a.c.name, err)
+	}
+	after, err := a.apply(a.c.name, confirmed, writeEnd(snap.Version, nonceOf(m), random128(), reason, !over))
 	if errors.Is(err, errRefused) {
 		return nil
 	}
 	if err != nil {
 		return a.storeError(a.c.name, err)
 	}
-	a.logger().Error("a refresh was processed and its answer was lost: reauthorisation required",
-		"connection", a.c.name, "generation", snap.Generation, "duration", time.Since(a.c.markSince(m.Nonce, time.Now())), "result", "lost_response")
-	a.settleEnded(SettledLostResponse)
+	a.lostGrant(snap, reason)
 	_, err = a.adopt(a.c, after, a.subscription.Load())
 	return err
+}
+
+// timesAsked is how often Pleo has to call a token inactive that may have been spent.
+const timesAsked = 3
+
+// askAgain asks about a dead token until it was asked often enough, and reports
+// whether Pleo kept to its word.
+func (a *attempt) askAgain(snap Snapshot, g Grant) (bool, error) {
+	for range timesAsked - 1 {
+		for until := time.Now().Add(doubtWait); time.Now().Before(until); {
+			news := a.c.news()
+			if a.c.left(snap.Version) || a.stopping() {
+				return false, nil
+			}
+			a.rest(time.Until(until), news)
+		}
+		if fresh, err := a.enter(2); !fresh {
+			return false, err
+		}
+		said := a.ask(snap, g, true)
+		if said.tokenAnswer == noAnswer {
+			return false, a.unsettled(snap, said.err)
+		}
+		if said.tokenAnswer != tokenDead {
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -117,7 +117,7 @@ func (s *sim) reauthorise(p *process) {
 	}
 	acts := 0
 	s.note(func(l *ledger) { l.consents++; acts = l.acts })
-	_, err = p.CompleteAuthorisation(ctx, callback(s.t, back, begun))
+	_, err = s.complete(p.replica, callback(s.t, back, begun))
 	s.note(func(l *ledger) {
 		if err == nil && l.acts == acts {
 			l.revoked, l.disconnected = false, false

@@ -141,7 +141,7 @@ func (s *sim) badCode(p *process) {
 	}
 	cb := callback(s.t, back, begun)
 	cb.Code = "no such code"
-	_, err = p.CompleteAuthorisation(ctx, cb)
+	_, err = s.complete(p.replica, cb)
 	s.say("not authorised: %v", err)
 }
 

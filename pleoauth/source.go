@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/internal/pace"
 )
 
 // Source hands out tokens for connections, from memory where it can, and keeps
@@ -44,6 +46,11 @@ type Source struct {
 	looking  atomic.Bool
 	unsaved  atomic.Int64 // pairs that are held
 	starts   flowStarts
+	// pace is that of the requests to Pleo; evidence shows that introspection knows
+	// refresh tokens; alone is set while the store has no replica in step.
+	pace     *pace.Gate
+	evidence evidence
+	alone    atomic.Bool
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool
@@ -126,6 +133,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		tracer:         o.tracer,
 		ending:         o.ending,
 	}
+	s.pace = pace.New(s.spread)
 	if single, ok := store.(SingleServer); ok {
 		s.runs.single = single.SingleServer()
 	}
@@ -204,6 +212,9 @@ func (s *Source) pause(d time.Duration, wake <-chan struct{}) {
 	case <-s.stop:
 	}
 }
+
+// stopping reports whether no refresh may begin any more.
+func (s *Source) stopping() bool { return s.closing() || s.ending != nil && s.ending() }
 
 // closing reports whether Close has been called.
 func (s *Source) closing() bool {

@@ -99,7 +99,7 @@ func TestACallerThatGoesAwayChangesNothingForTheOthers(t *testing.T) {
 	})
 }
 
-func TestARevokedGrantIsTriedOnceAndThenAnsweredFromMemory(t *testing.T) {
+func TestARevokedGrantIsAskedAboutAndThenAnsweredFromMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, b := w.replica(), w.replica()
@@ -114,7 +114,7 @@ func TestARevokedGrantIsTriedOnceAndThenAnsweredFromMemory(t *testing.T) {
 		require.Equal(t, pleoauth.ReasonRevokedOrExpired, detail.Reason)
 		synctest.Wait()
 		before := w.pleo.Counters()
-		require.Equal(t, 1, before.TokenRequests-before.ExchangeRequests)
+		require.Zero(t, before.TokenRequests-before.ExchangeRequests, "a dead refresh token is not sent: it could cost another name its grant")
 		for range 1000 {
 			_, err := a.Token(t.Context(), "default")
 			require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
@@ -156,6 +156,9 @@ func TestAnAmbiguousRefreshThatWasProcessedEndsInLostResponse(t *testing.T) {
 		before := w.pleo.Counters().RefreshRequests
 		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Drop: pleotest.AfterProcessing})
 		_, err := r.Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrRefreshUnsettled, "Pleo is asked three times before a grant is given up")
+		time.Sleep(5 * time.Second)
+		_, err = r.Token(t.Context(), "default")
 		var detail *pleoauth.TokenError
 		require.ErrorAs(t, err, &detail)
 		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)

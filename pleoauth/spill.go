@@ -32,8 +32,10 @@ type spilled struct {
 	Lineage    string      `json:"lineage"`
 	Version    string      `json:"version"`
 	Subject    string      `json:"subject,omitempty"`
-	Obtained   time.Time   `json:"obtained"`
-	ExpiresIn  int64       `json:"expires_in_ms"`
+	// Introspection is the record's verdict.
+	Introspection Verdict   `json:"introspection,omitempty"`
+	Obtained      time.Time `json:"obtained"`
+	ExpiresIn     int64     `json:"expires_in_ms"`
 }
 
 const spillSuffix = ".pair"
@@ -58,7 +60,7 @@ func (d *spill) write(s *Source, name string, p *pair) error {
 	plain, err := json.Marshal(spilled{
 		Connection: name,
 		Grant:      sealedGrant{p.grant.AccessToken, p.grant.RefreshToken, p.grant.Scope, p.grant.NoRefreshToken},
-		Seq:        p.seq, Generation: p.generation, Lineage: p.lineage, Version: p.version, Subject: p.subject,
+		Seq:        p.seq, Generation: p.generation, Lineage: p.lineage, Version: p.version, Subject: p.subject, Introspection: p.introspection,
 		Obtained: p.obtained, ExpiresIn: p.grant.ExpiresIn.Milliseconds(),
 	})
 	if err != nil {
@@ -179,7 +181,7 @@ func (s *Source) openSpilled(path string) (string, *pair, error) {
 			AccessToken: f.Grant.AccessToken, RefreshToken: f.Grant.RefreshToken, Scope: f.Grant.Scope,
 			NoRefreshToken: f.Grant.NoRefreshToken, ExpiresIn: time.Duration(f.ExpiresIn) * time.Millisecond,
 		},
-		seq: f.Seq, generation: f.Generation, lineage: f.Lineage, version: f.Version, subject: f.Subject,
+		seq: f.Seq, generation: f.Generation, lineage: f.Lineage, version: f.Version, subject: f.Subject, introspection: f.Introspection,
 		obtained: time.Now().Add(-age),
 	}, nil
 }

@@ -66,6 +66,9 @@ func (s *Source) applyWith(name string, snap Snapshot, w write, o SwapOptions) (
 		cancel()
 		s.storeAnswered(StoreSwap, err)
 		if err == nil || errors.Is(err, ErrNotReplicated) {
+			if o.ReplicaWait > 0 {
+				s.noteAlone(after.Alone)
+			}
 			return after, err
 		}
 		if !errors.Is(err, ErrConflict) {
@@ -82,3 +85,5 @@ func (s *Source) applyWith(name string, snap Snapshot, w write, o SwapOptions) (
 func (s *Source) purpose(name string) string {
 	return "grant\x00" + s.config().AuthServer + "\x00" + s.config().ClientID + "\x00" + name
 }
+
+func storeFailed(err error) error { return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) }

@@ -139,30 +139,16 @@ func (s *Source) ticketEntry(ctx context.Context, key string) ([]byte, error) {
 	return plain, nil
 }
 
-// completeFlow exchanges the code of a flow. If a ticket has started it, the
-// ticket is spent first, in one atomic step: of two flows with one ticket, one
-// gets here. If nothing comes of the exchange, the ticket is given back, for as
-// long as it would have been good.
-func (s *Source) completeFlow(f flow, code string) (string, error) {
-	if f.Ticket == "" {
-		return s.exchange(f, code)
-	}
+// takeTicket spends a ticket and returns what is kept of it.
+func (s *Source) takeTicket(key string) ([]byte, error) {
 	ctx, cancel := s.command()
-	sealed, err := s.store.TakeFlow(ctx, f.Ticket)
-	cancel()
+	defer cancel()
+	sealed, err := s.store.TakeFlow(ctx, key)
 	s.storeAnswered(StoreTakeFlow, err)
 	if err != nil {
-		return "", ticketError(err)
+		return nil, ticketError(err)
 	}
-	subject, err := s.exchange(f, code)
-	if err != nil {
-		// Its mark is not renewed: no flow is started later than before, and
-		// those under way live no longer than this.
-		ctx, cancel := s.command()
-		defer cancel()
-		_ = s.putFlow(ctx, f.Ticket, sealed, ticketLife+flowLife) // else a new link is needed
-	}
-	return subject, err
+	return sealed, nil
 }
 
 func (s *Source) putFlow(ctx context.Context, key string, sealed []byte, life time.Duration) error {

@@ -47,7 +47,7 @@ func (s *Source) Token(ctx context.Context, name string) (*Token, error) {
 	if c != nil {
 		c.touch(now)
 		if v := c.view.Load(); v != nil && v.usable(now) && c.gate.Load() == nil {
-			if now.After(v.refreshAt) && !c.flying.Load() && now.UnixNano() >= c.rests.Load() {
+			if now.After(v.refreshAt) && !c.flying.Load() && now.UnixNano() >= c.rests.Load() && now.After(s.dueAt(v)) {
 				s.flyFor(ctx, c, v.version, false) // in the background: this call has its token
 			}
 			s.hit()
@@ -91,11 +91,11 @@ func (s *Source) slowToken(ctx context.Context, name string) (*Token, error) {
 			}
 			continue
 		}
-		if wait := again401 - time.Since(v.pair.for401At); v.refused && wait > 0 {
+		if wait := again401 - time.Since(v.pair.for401At); v.dead && wait > 0 {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: name, RetryAfter: wait, Err: errRefusedAgain}
 		}
 		s.missed(MissRefresh)
-		err = s.awaitFlight(ctx, c, s.flyFor(ctx, c, v.version, v.refused))
+		err = s.awaitFlight(ctx, c, s.flyFor(ctx, c, v.version, v.dead))
 		if errors.Is(err, ErrStoreUnavailable) && !waited && s.awaitStore(ctx) {
 			waited = true
 			continue

@@ -96,7 +96,7 @@ func TestATracerFollowsWaitsAndRefreshesByTheContextOfTheCall(t *testing.T) {
 		w.pleo.Revoke(pleotest.Target{})
 		require.ErrorIs(t, call("ended"), pleoauth.ErrReauthorisationRequired)
 		require.Equal(t, []string{
-			"ended: waits for acme", "ended: refreshes acme", "ended: generation 6, sent true ()", "ended: has waited (reauthorisation-required)",
+			"ended: waits for acme", "ended: refreshes acme", "ended: generation 6, sent false ()", "ended: has waited (reauthorisation-required)",
 		}, f.take())
 	})
 }

@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"hash/fnv"
 	"strings"
 	"time"
 	"unique"
@@ -18,6 +19,8 @@ type pair struct {
 	lineage         string
 	version         string
 	subject         string
+	// introspection is the record's verdict, for a store that has forgotten it.
+	introspection Verdict
 	// obtained is when it was asked for, on this process's clock.
 	obtained time.Time
 	// for401At is when a refusal was last the reason for a refresh that led to it,
@@ -46,13 +49,13 @@ type view struct {
 	run string
 	// marked is set while a mark stands on the record.
 	marked bool
-	// refused is set once Pleo has refused the token and said that it is dead.
-	refused bool
+	// dead is set once Pleo has refused the token and said that it is dead.
+	dead bool
 }
 
 // usable reports whether the token may be handed out.
 func (v *view) usable(now time.Time) bool {
-	return v.token != nil && !v.refused && now.Before(v.expires)
+	return v.token != nil && !v.dead && now.Before(v.expires)
 }
 
 // ended returns the error of a connection without a grant.
@@ -78,9 +81,10 @@ func (s *Source) viewOf(snap Snapshot, g Grant, subscription uint64) *view {
 		p := &pair{
 			grant: g,
 			seq:   snap.Seq, generation: snap.Generation, lineage: snap.Lineage, version: snap.Version,
-			subject:  snap.Subject,
-			obtained: snap.locally(snap.Obtained),
-			for401At: snap.locally(snap.For401At),
+			subject:       snap.Subject,
+			introspection: snap.Introspection,
+			obtained:      snap.locally(snap.Obtained),
+			for401At:      snap.locally(snap.For401At),
 		}
 		v = s.viewOfPair(p)
 		// The same bytes: a token is kept once for each connection in use.
@@ -105,18 +109,33 @@ func (s *Source) viewOfPair(p *pair) *view {
 	return v
 }
 
-// schedule sets when a token in use is refreshed: refresh_before its expiry,
-// never more than half of its life before, and a little spread, so that
-// replicas that read the record together do not meet at the lock.
+// mostSpread bounds over how long refreshes are spread that would be due together.
+const mostSpread = time.Minute
+
+// schedule sets when a token in use is refreshed: refresh_before its expiry or
+// earlier, and never before half of its life is over.
+//
+// Tokens that were obtained together are due spread over a tenth of their life: each
+// at a place of its own that all replicas find from its version, and each replica a
+// little later than that, so that they do not meet at the lock.
 func (s *Source) schedule(v *view) {
-	before := min(s.config().RefreshBefore, v.pair.grant.ExpiresIn/2)
+	life := v.pair.grant.ExpiresIn
+	window := min(life/10, mostSpread)
+	before := min(s.config().RefreshBefore+window, life/2)
+	before -= time.Duration(float64(window)*0.9*placeOf(v.version)) + s.spread(window/10)
 	if v.pair.grant.NoRefreshToken {
 		before = 0 // there may be no next one: it is used to its end
 	}
-	before -= s.spread(before / 10)
 	least := v.pair.obtained.Add(minLife)
 	v.refreshAt = later(v.expires.Add(-before), least)
 	v.expires = later(v.expires, least)
+}
+
+// placeOf returns a number from 0 to 1 that is the same for a version everywhere.
+func placeOf(version string) float64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(version))
+	return float64(h.Sum32()) / (1 << 32)
 }
 
 func later(a, b time.Time) time.Time {

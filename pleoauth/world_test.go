@@ -3,6 +3,7 @@ package pleoauth_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -124,6 +126,7 @@ func (w *world) authorise(r *replica, name, company string) {
 	w.t.Helper()
 	_, err := w.tryAuthorise(r, pleoauth.AuthorisationRequest{Connection: name}, company)
 	require.NoError(w.t, err)
+	synctest.Wait() // what introspection is worth is found out beside it
 }
 
 func (w *world) tryAuthorise(r *replica, request pleoauth.AuthorisationRequest, company string) (pleoauth.Completed, error) {
@@ -132,7 +135,19 @@ func (w *world) tryAuthorise(r *replica, request pleoauth.AuthorisationRequest, 
 	require.NoError(w.t, err)
 	back, err := w.pleo.Approve(begun.URL, company)
 	require.NoError(w.t, err)
-	return r.CompleteAuthorisation(context.Background(), callback(w.t, back, begun))
+	return w.complete(r, callback(w.t, back, begun))
+}
+
+// complete comes back with a callback for as long as it is told to, as a browser
+// does.
+func (w *world) complete(r *replica, cb pleoauth.Callback) (pleoauth.Completed, error) {
+	for {
+		completed, err := r.CompleteAuthorisation(context.Background(), cb)
+		if !errors.Is(err, pleoauth.ErrAuthorisationPending) || errors.Is(err, pleoauth.ErrExchangeFailed) {
+			return completed, err
+		}
+		time.Sleep(completed.RetryAfter)
+	}
 }
 
 func callback(t *testing.T, back string, begun pleoauth.Authorisation) pleoauth.Callback {

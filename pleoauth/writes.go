@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"cmp"
 	"errors"
 	"time"
 )
@@ -28,7 +29,10 @@ type write func(Snapshot) (Record, error)
 // In a run of the store other than the record's epoch a mark may have been
 // forgotten, so the mark becomes an unknown one, which has to be waited out
 // and settled before anything is sent.
-func writeMark(version string, m Mark, settled string) write {
+//
+// seen is what introspection said of the refresh token right before: the verdict
+// and the company go into the record with the mark, at no cost of their own.
+func writeMark(version string, m Mark, settled string, seen Introspection) write {
 	m.Version = version
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
@@ -49,6 +53,10 @@ func writeMark(version string, m Mark, settled string) write {
 		}
 		if r.Mark != nil {
 			m.Seq = max(m.Seq, r.Mark.Seq) // the next authorisation comes after that of the mark which this one replaces
+		}
+		if seen.Active {
+			r.Introspection, r.IntrospectedAt = VerdictUsable, s.Clock()
+			r.Subject = cmp.Or(r.Subject, seen.Subject)
 		}
 		r.Epoch = s.Run
 		r.Mark = &m
@@ -99,30 +107,74 @@ func writeOver(nonce string) write {
 		over := *r.Mark
 		over.Life = 0
 		r.Mark = &over
-		r.Due = s.Clock()
+		if r.State != StateDisconnected { // a tombstone keeps its time
+			r.Due = s.Clock()
+		}
 		return r, nil
 	}
 }
 
-// writeEnd (W4) ends the grant of the given version: on Pleo's word to the
-// holder of the mark (nonce), or to whoever settled it. A mark under which
-// something may still travel stays, as in [writeDisconnect].
+// writeEnd (W4) ends the grant of the given version, on Pleo's word to the holder of
+// the mark, or to the process that settled it or found no mark. nonce is that of the
+// mark as it was read, "" for none: where another mark stands by now, something may
+// have been sent since. A mark under which something may still travel stays, as in
+// [writeDisconnect].
 func writeEnd(version, nonce, newVersion string, reason Reason, travelling bool) write {
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
 		if r.Version == newVersion {
 			return r, errDone
 		}
+		var standing string
 		m := r.Marked()
-		if r.Version != version || r.State != StateConnected || m == nil || m.Nonce != nonce && m.Kind != MarkUnknown {
+		if m != nil {
+			standing = m.Nonce
+		}
+		if r.Version != version || r.State != StateConnected || standing != nonce && (m == nil || m.Kind != MarkUnknown) {
 			return r, errRefused
 		}
 		r.State, r.Reason = StateReauthorisationRequired, reason
 		r.Version = newVersion
 		r = wiped(r)
-		if travelling || m.Nonce != nonce {
+		if m != nil && (travelling || m.Nonce != nonce) {
 			r.Mark = m.under(newVersion)
 		}
+		return r, nil
+	}
+}
+
+// writeVerdict (W9) notes what introspection is worth, as a fresh token showed. A
+// mark says that the token may have been spent meanwhile: then the answer showed
+// nothing.
+func writeVerdict(version string, v Verdict) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		switch {
+		case r.Version != version || r.State != StateConnected || r.Marked() != nil:
+			return r, errRefused
+		case r.Introspection == v && v != VerdictUsable:
+			return r, errDone
+		}
+		r.Introspection = v
+		if v == VerdictUsable {
+			r.IntrospectedAt = s.Clock()
+		}
+		return r, nil
+	}
+}
+
+// writeSubject (W9) notes whose company an authorisation is, where that could not be
+// asked when it was made.
+func writeSubject(lineage, subject string) write {
+	return func(s Snapshot) (Record, error) {
+		r := s.Record
+		switch {
+		case r.Lineage != lineage || r.State != StateConnected:
+			return r, errRefused
+		case r.Subject != "":
+			return r, errDone
+		}
+		r.Subject = subject
 		return r, nil
 	}
 }

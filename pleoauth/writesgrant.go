@@ -12,6 +12,10 @@ type stored struct {
 	due time.Duration
 	// unknown is put on the record with the grant, or is nil.
 	unknown *Mark
+	// own is the nonce of the mark under which the grant was obtained, or "".
+	own string
+	// over reports whether a mark is over for this process; nil: none is.
+	over func(Mark) bool
 }
 
 func (p stored) into(s Snapshot) Record {
@@ -19,7 +23,13 @@ func (p stored) into(s Snapshot) Record {
 	obtained := s.Clock().Add(-time.Since(p.obtained))
 	r.Seq, r.Generation, r.Lineage, r.Version = p.seq, p.generation, p.lineage, p.version
 	r.State, r.Reason = StateConnected, ""
-	r.Sealed, r.Subject = p.sealed, p.subject
+	r.Sealed = p.sealed
+	if p.subject != "" || s.Lineage != p.lineage { // found out since, by another replica
+		r.Subject = p.subject
+	}
+	if s.State == "" {
+		r.Introspection = p.introspection // the store has forgotten it
+	}
 	r.Obtained, r.Expires = obtained, obtained.Add(p.grant.ExpiresIn)
 	r.Attempts, r.NotBefore, r.NotBeforeWait, r.NotBeforeReason = 0, time.Time{}, 0, ""
 	r.For401At = time.Time{}
@@ -36,14 +46,14 @@ func (p stored) into(s Snapshot) Record {
 	return r
 }
 
-// mark returns the mark that the record has with the pair, or nil. That of a
-// later authorisation stays: it may have ended this pair, which is then asked
-// about before it is spent. A dead refresh token that is spent costs the newer
-// grant, wherever that is held.
+// mark returns the mark that the record has with the pair, or nil. That of an
+// exchange which is not over stays: it may still be on its way, and Pleo may count
+// the consent as the same authorisation. The pair is then asked about before it is
+// spent, and the next exchange waits.
 func (p stored) mark(s Snapshot) *Mark {
 	m := p.unknown
-	if later := s.Marked(); m == nil && later != nil && later.Kind == MarkAuthorise && later.Seq > p.seq {
-		m = later
+	if other := s.Marked(); m == nil && other != nil && other.Kind == MarkAuthorise && other.Nonce != p.own && (p.over == nil || !p.over(*other)) {
+		m = other
 	}
 	if m == nil {
 		return nil
@@ -99,6 +109,8 @@ func writeAuthorise(p stored) write {
 		next := *p.pair
 		next.generation = max(next.generation, s.Generation+1) // neither restarts, even in a store that was emptied
 		p.pair = &next
-		return p.into(s), nil
+		r := p.into(s)
+		r.Introspection, r.IntrospectedAt = VerdictPresumed, time.Time{}
+		return r, nil
 	}
 }

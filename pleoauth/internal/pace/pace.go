@@ -61,6 +61,7 @@ type Turn struct {
 	gate     *Gate
 	expires  time.Time // of the token that it is about
 	hurried  bool      // a caller waits for it
+	forced   bool      // a person does
 	requests int
 	index    int // in the queue; -1: not there
 	open     chan struct{}
@@ -81,6 +82,19 @@ func (t *Turn) Hurry() {
 	t.hurried = true
 	if t.index >= 0 {
 		heap.Fix(&g.queue, t.index)
+	}
+}
+
+// Force lets the turn through at once, whatever else waits and whatever pause there
+// is: a person has asked for it.
+func (t *Turn) Force() {
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t.forced = true
+	if t.index >= 0 {
+		heap.Fix(&g.queue, t.index)
+		g.admit()
 	}
 }
 
@@ -176,8 +190,8 @@ func (g *Gate) interval(now time.Time) time.Duration {
 // admit lets turns through for which it is time, and looks again when it may be
 // time for the next. g.mu is held.
 func (g *Gate) admit() {
-	for len(g.queue) > 0 && g.under < AtOnce {
-		if wait := g.wait(g.queue[0].requests); wait > 0 {
+	for len(g.queue) > 0 && (g.under < AtOnce || g.queue[0].forced) {
+		if wait := g.wait(g.queue[0].requests); wait > 0 && !g.queue[0].forced {
 			g.later(wait)
 			return
 		}
@@ -217,12 +231,15 @@ func (g *Gate) later(wait time.Duration) {
 	})
 }
 
-// queue is a heap of turns: hurried ones first, then by expiry.
+// queue is a heap of turns: forced ones first, then hurried ones, then by expiry.
 type queue []*Turn
 
 func (q queue) Len() int { return len(q) }
 
 func (q queue) Less(i, j int) bool {
+	if q[i].forced != q[j].forced {
+		return q[i].forced
+	}
 	if q[i].hurried != q[j].hurried {
 		return q[i].hurried
 	}
