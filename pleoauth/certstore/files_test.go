@@ -89,6 +89,37 @@ func TestNoTwoNamesShareAFileWhereCaseDoesNotCount(t *testing.T) {
 	require.Len(t, seen, 3*len(names), "a record and two lock files each")
 }
 
+// After the clock was put back, a note could keep callers away for long.
+func TestNoteOfTheFutureAndABrokenOneKeepNoCallerAway(t *testing.T) {
+	dir := t.TempDir()
+	store := newStore(dir)
+	defer store.Close()
+	lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
+	require.NoError(t, err)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
+	require.NoError(t, lock.Release(t.Context()))
+	notes, err := filepath.Glob(filepath.Join(dir, "locks", "*", "*.next"))
+	require.NoError(t, err)
+	require.Len(t, notes, 1)
+	now := time.Now().UnixMilli()
+	for note, stands := range map[string]bool{
+		fmt.Sprintf("%020d %020d", now-1000, now+60_000):       true,
+		fmt.Sprintf("%020d %020d", now+3600_000, now+7200_000): false,
+		fmt.Sprintf("%020d %020d", now-2000, now-1000):         false,
+		"": false, "1": false, "note": false,
+	} {
+		require.NoError(t, os.WriteFile(notes[0], []byte(note), 0o600))
+		lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Yield: true})
+		if stands {
+			require.ErrorIs(t, err, pleoauth.ErrLocked)
+			continue
+		}
+		require.NoError(t, err, "%q", note)
+		require.NoError(t, lock.Release(t.Context()))
+	}
+}
+
 func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
 	store := newStore(dir)
@@ -96,6 +127,8 @@ func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	put(t, store, "acme", connected)
 	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
 	for _, path := range files(t, dir) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
