@@ -64,6 +64,19 @@ func TestRedisThatMayLoseGrantsIsAWarningElsewhere(t *testing.T) {
 	require.Contains(t, string(log), "the store may lose grants: appendonly is no")
 }
 
+func TestRedisThatWouldTakeWritesOnBothSidesOfASplitIsSaidInLogHealthAndMetric(t *testing.T) {
+	w := newWorld(t)
+	server := redistest.Start(t, redistest.WithAppendOnly())
+	server.StartReplica(t)
+	t.Setenv("TEST_KEY", pleoauth.GenerateKey())
+	w.start("encryption_key {env.TEST_KEY}\n\t\tstore redis "+server.URL(), "", "")
+	eventually(t, func() bool { return w.samples()[`pleo_store_risks{risk="split"}`] == 1 }, "the metric shows it")
+	require.Contains(t, w.call(http.MethodGet, "/healthz", nil).body, "set min-replicas-to-write 1 and min-replicas-max-lag 10")
+	log, err := os.ReadFile(w.log)
+	require.NoError(t, err)
+	require.Contains(t, string(log), "the store may lose grants: min-replicas-to-write is 0")
+}
+
 func TestRedisThatIsAwayIsJudgedOnceItAnswers(t *testing.T) {
 	w := newWorld(t)
 	server := redistest.Start(t)

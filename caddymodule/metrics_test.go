@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
@@ -176,6 +177,9 @@ func TestConnectionsAreShownByState(t *testing.T) {
 	got := w.samples()
 	for series, n := range map[string]float64{"connected": 1, "disconnected": 1, "absent": 1, "reauthorisation_required": 0} {
 		require.InDelta(t, n, got[`pleo_connections{state="`+series+`"}`], 0, series)
+	}
+	for _, risk := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas, pleoauth.RiskSplit} {
+		require.Contains(t, got, `pleo_store_risks{risk="`+risk+`"}`)
 	}
 	require.Positive(t, got["pleo_oldest_grant_age_seconds"])
 	require.InDelta(t, 2, w.counted(before)[`pleo_authorisations_total{result="connected"}`], 0)

@@ -82,7 +82,7 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(g.oldest, oldest.Seconds())
 	gauge(g.unsaved, float64(unsaved))
-	for _, code := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas} {
+	for _, code := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas, pleoauth.RiskSplit} {
 		gauge(g.risks, float64(risks[code]), code)
 	}
 }

@@ -18,7 +18,9 @@ func init() {
 
 // RedisStore keeps grants in Redis, for any number of replicas: a single server,
 // one behind Sentinel, or a Cluster. Redis has to keep what it is given:
-// appendonly yes, maxmemory-policy noeviction.
+// appendonly yes, maxmemory-policy noeviction. With replicas, it has to stop
+// taking writes when it is cut off from them: min-replicas-to-write 1,
+// min-replicas-max-lag 10.
 type RedisStore struct {
 	// A single server, as redis://[user[:password]@]host[:port][/db], rediss://
 	// for TLS, or unix:///path. What stands beside it here overrides its parts.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/caddymodule"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
 )
@@ -195,6 +196,30 @@ func TestACLIsTheStores(t *testing.T) {
 	require.Equal(t, redisstore.LeastACL, strings.Join(strings.Fields(commented(t, "acl: LeastACL")), " "))
 	require.Equal(t, redisstore.LeastSentinelACL, strings.Join(strings.Fields(commented(t, "acl: LeastSentinelACL")), " "))
 	require.Contains(t, read(t, "configuration.md"), "`"+redisstore.LeastClusterACL+"`")
+}
+
+// A server that has the documented lines, and a replica, is without a risk.
+func TestTheDocumentedLinesOfRedisConfKeepGrantsAndOneSide(t *testing.T) {
+	lines := strings.Split(strings.TrimSpace(commented(t, "redis.conf: split")), "\n")
+	server := redistest.Start(t, redistest.WithConfig(lines...))
+	server.StartReplica(t)
+	options, err := redisstore.ParseURL("redis://" + server.Addr())
+	require.NoError(t, err)
+	store, err := redisstore.New(options, pleoauth.Identity{})
+	require.NoError(t, err)
+	defer store.Close()
+	risks, err := store.CheckDurability(t.Context(), pleoauth.DefaultRefreshTimeout+5*time.Second)
+	require.NoError(t, err)
+	require.Empty(t, risks)
+}
+
+// Every risk is in the table of the configuration, and in what is said of its metric.
+func TestRisksOfTheStoreAreDocumented(t *testing.T) {
+	for _, code := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas, pleoauth.RiskSplit} {
+		require.Contains(t, read(t, "configuration.md"), "\n| `"+code+"` |")
+		require.Regexp(t, "`pleo_store_risks` .*`"+code+"`", read(t, "metrics.md"))
+		require.Regexp(t, "(?s)## PleoStoreUnsafe.{1,200}`"+code+"`", read(t, "operations.md"))
+	}
 }
 
 // Every problem document is in the README's table or in that of the API's page,

@@ -20,8 +20,10 @@ const (
 type DurabilityChecker interface {
 	// CheckDurability asks the store's servers how they are set up and returns
 	// what may lose grants. An error says that not all of them could be asked;
-	// what was found at the others comes with it.
-	CheckDurability(ctx context.Context) ([]DurabilityRisk, error)
+	// what was found at the others comes with it. markLife is how long a mark
+	// stands: a server that is cut off from its replicas must stop taking writes
+	// sooner, or another that has taken its place may let a refresh go out too.
+	CheckDurability(ctx context.Context, markLife time.Duration) ([]DurabilityRisk, error)
 }
 
 // The values of [DurabilityRisk.Code].
@@ -59,7 +61,7 @@ func (s *Source) CheckDurability(ctx context.Context) ([]DurabilityRisk, error) 
 	if !ok {
 		return nil, nil
 	}
-	risks, err := checker.CheckDurability(ctx)
+	risks, err := checker.CheckDurability(ctx, s.times().mark)
 	// A server that does not answer has not become a better one.
 	if err == nil || len(risks) > 0 {
 		s.risks.Store(&risks)

@@ -21,12 +21,15 @@ type riskyStore struct {
 	risks  []pleoauth.DurabilityRisk
 	err    error
 	checks int
+	// markLife is what the last check was told.
+	markLife time.Duration
 }
 
-func (s *riskyStore) CheckDurability(context.Context) ([]pleoauth.DurabilityRisk, error) {
+func (s *riskyStore) CheckDurability(_ context.Context, markLife time.Duration) ([]pleoauth.DurabilityRisk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checks++
+	s.markLife = markLife
 	return s.risks, s.err
 }
 
@@ -119,6 +122,7 @@ func TestRequiredDurabilityMakesARiskAnError(t *testing.T) {
 		store.set(nil, eviction)
 		time.Sleep(time.Hour + time.Second)
 		require.Contains(t, log.String(), "level=ERROR msg=\"the store may lose grants")
+		require.Equal(t, 15*time.Second, store.markLife)
 		health := source.Health(t.Context())
 		require.Equal(t, pleoauth.HealthDegraded, health.Status)
 		require.Contains(t, strings.Join(health.Reasons, " "), "require_durable")

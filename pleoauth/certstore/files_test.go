@@ -89,6 +89,37 @@ func TestNoTwoNamesShareAFileWhereCaseDoesNotCount(t *testing.T) {
 	require.Len(t, seen, 3*len(names), "a record and two lock files each")
 }
 
+// After the clock was put back, a note could keep callers away for long.
+func TestNoteOfTheFutureAndABrokenOneKeepNoCallerAway(t *testing.T) {
+	dir := t.TempDir()
+	store := newStore(dir)
+	defer store.Close()
+	lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
+	require.NoError(t, err)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
+	require.NoError(t, lock.Release(t.Context()))
+	notes, err := filepath.Glob(filepath.Join(dir, "locks", "*", "*.next"))
+	require.NoError(t, err)
+	require.Len(t, notes, 1)
+	now := time.Now().UnixMilli()
+	for note, stands := range map[string]bool{
+		fmt.Sprintf("%020d %020d", now-1000, now+60_000):       true,
+		fmt.Sprintf("%020d %020d", now+3600_000, now+7200_000): false,
+		fmt.Sprintf("%020d %020d", now-2000, now-1000):         false,
+		"": false, "1": false, "note": false,
+	} {
+		require.NoError(t, os.WriteFile(notes[0], []byte(note), 0o600))
+		lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Yield: true})
+		if stands {
+			require.ErrorIs(t, err, pleoauth.ErrLocked)
+			continue
+		}
+		require.NoError(t, err, "%q", note)
+		require.NoError(t, lock.Release(t.Context()))
+	}
+}
+
 func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
 	store := newStore(dir)
@@ -96,6 +127,8 @@ func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	put(t, store, "acme", connected)
 	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
 	for _, path := range files(t, dir) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
@@ -189,16 +222,86 @@ func TestFailedWriteIsToldAndPublishesNothing(t *testing.T) {
 	require.Empty(t, heard)
 }
 
+func TestSwapThatFailsBeforeTheFileIsReplacedProvesThatNothingWasWritten(t *testing.T) {
+	dir := t.TempDir()
+	store := newStore(dir)
+	defer store.Close()
+	put(t, store, "acme", connected)
+	old, err := store.Read(t.Context(), "acme")
+	require.NoError(t, err)
+	path := recordFile(t, dir)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	requireNotWritten := func(ctx context.Context, next pleoauth.Record) error {
+		_, err := store.Swap(ctx, "acme", old, next, pleoauth.SwapOptions{})
+		require.ErrorIs(t, err, pleoauth.ErrNotWritten)
+		now, errRead := os.ReadFile(path)
+		require.NoError(t, errRead)
+		require.Equal(t, before, now)
+		return err
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, requireNotWritten(ended, connected), context.Canceled)
+	_ = requireNotWritten(t.Context(), pleoauth.Record{State: pleoauth.StateConnected, Subject: "a\xff"})
+	require.NoError(t, os.WriteFile(path, []byte("{}"), 0o600))
+	before = []byte("{}")
+	require.ErrorIs(t, requireNotWritten(t.Context(), connected), pleoauth.ErrRecordUnreadable)
+	require.NoError(t, store.Close())
+	_ = requireNotWritten(t.Context(), connected)
+}
+
+func TestSwapWhoseFileCannotBeWrittenTellsWhetherItWasReplaced(t *testing.T) {
+	files := &certmagic.FileStorage{Path: t.TempDir()}
+	full := errors.New("disk full")
+	for name, c := range map[string]struct {
+		storage func(*failingStorage) certstore.Storage
+		late    bool
+		proves  bool
+	}{
+		"before the file is replaced":    {func(s *failingStorage) certstore.Storage { return failingFiles{s, files} }, false, true},
+		"after the file is replaced":     {func(s *failingStorage) certstore.Storage { return failingFiles{s, files} }, true, false},
+		"a storage that is not of files": {func(s *failingStorage) certstore.Storage { return s }, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failing := &failingStorage{Storage: files, late: c.late}
+			store, err := certstore.New(c.storage(failing), t.TempDir(), identity)
+			require.NoError(t, err)
+			defer store.Close()
+			put(t, store, "acme", connected)
+			old, err := store.Read(t.Context(), "acme")
+			require.NoError(t, err)
+			failing.err = full
+			_, err = store.Swap(t.Context(), "acme", old, connected, pleoauth.SwapOptions{})
+			require.ErrorIs(t, err, full)
+			require.Equal(t, c.proves, errors.Is(err, pleoauth.ErrNotWritten))
+			now, err := store.Read(t.Context(), "acme")
+			require.NoError(t, err)
+			require.Equal(t, c.late, now.Revision != old.Revision)
+		})
+	}
+}
+
+// failingFiles is a failingStorage on the file system.
+type failingFiles struct {
+	*failingStorage
+	files *certmagic.FileStorage
+}
+
+func (s failingFiles) Filename(key string) string { return s.files.Filename(key) }
+
+// failingStorage fails with err, if late is set only after it has stored.
 type failingStorage struct {
 	certstore.Storage
-	err error
+	err  error
+	late bool
 }
 
 func (s *failingStorage) Store(ctx context.Context, key string, value []byte) error {
-	if s.err != nil {
+	if s.err != nil && !s.late {
 		return s.err
 	}
-	return s.Storage.Store(ctx, key, value)
+	return errors.Join(s.Storage.Store(ctx, key, value), s.err)
 }
 
 func TestAbandonedFlowsAreRemoved(t *testing.T) {

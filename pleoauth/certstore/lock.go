@@ -72,7 +72,8 @@ type lock struct {
 }
 
 // Lock takes the connection's lock, without waiting, or returns
-// [pleoauth.ErrLocked].
+// [pleoauth.ErrLocked]. That a caller is next is noted in a file beside the lock
+// file, which every process on this machine sees.
 func (s *Store) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (pleoauth.Lock, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, fmt.Errorf("certstore: lock: %w", err)
@@ -81,11 +82,22 @@ func (s *Store) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (
 	if err != nil {
 		return nil, fmt.Errorf("certstore: lock: %w", err)
 	}
+	next := nextNote(filepath.Join(s.dir, lockName(name, ".next")))
+	if o.Yield && next.stands() {
+		return nil, pleoauth.ErrLocked
+	}
 	got, err := file.TryLock()
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("certstore: lock: %w", err)
-	case !got:
+	case got && o.Next > 0:
+		next.end()
+	case !got && o.Next > 0:
+		if err := next.write(o.Next); err != nil {
+			return nil, fmt.Errorf("certstore: lock: next: %w", err)
+		}
+	}
+	if !got {
 		return nil, pleoauth.ErrLocked
 	}
 	l := &lock{store: s, name: name, file: file, until: time.Now().Add(o.Life)}

@@ -46,6 +46,11 @@ func child(dir string) error {
 		switch lines.Text() {
 		case "lock":
 			_, err = store.Lock(context.Background(), "acme", pleoauth.LockOptions{Life: 300 * time.Millisecond})
+		case "next":
+			_, err = store.Lock(context.Background(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+			if errors.Is(err, pleoauth.ErrLocked) {
+				err = nil
+			}
 		case "count":
 			err = count(context.Background(), store)
 		}
@@ -146,6 +151,24 @@ func TestStoppedProcessKeepsItsLockAndADeadOneDoesNot(t *testing.T) {
 		_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 		return err == nil
 	}, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestLockIsLeftToTheProcessThatIsNext(t *testing.T) {
+	dir := t.TempDir()
+	store := newStore(dir)
+	defer store.Close()
+	o := startOther(t, dir)
+	lock, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
+	require.NoError(t, err)
+	o.tell(t, "next")
+	o.expectOK(t)
+	require.NoError(t, lock.Release(t.Context()))
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Yield: true})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
+	o.tell(t, "next")
+	o.expectOK(t)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked, "the other process has the lock")
 }
 
 func TestLockOfAnotherProcessLapses(t *testing.T) {

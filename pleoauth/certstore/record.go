@@ -59,22 +59,24 @@ func snapshot(fields map[string]string) (pleoauth.Snapshot, error) {
 
 // Swap replaces the record under the exclusive lock of its file, see
 // [pleoauth.Store]. A lock that is not of this store and connection counts as
-// lost.
+// lost. An error before the write wraps [pleoauth.ErrNotWritten], and one of the
+// write itself where the storage is on the file system and still has the record
+// of before.
 func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, next pleoauth.Record, o pleoauth.SwapOptions) (pleoauth.Snapshot, error) {
 	if err := s.ready(ctx); err != nil {
-		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
+		return pleoauth.Snapshot{}, notWritten(err)
 	}
 	if old.Run != run {
 		return pleoauth.Snapshot{}, pleoauth.ErrConflict
 	}
 	unlock, err := s.changing(ctx, name)
 	if err != nil {
-		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
+		return pleoauth.Snapshot{}, notWritten(err)
 	}
 	defer unlock()
 	fields, err := s.fields(ctx, name)
 	if err != nil {
-		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
+		return pleoauth.Snapshot{}, notWritten(err)
 	}
 	if fields[revisionField] != old.Revision {
 		return pleoauth.Snapshot{}, pleoauth.ErrConflict
@@ -91,6 +93,9 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 		}
 	}
 	if fields, err = s.replace(ctx, name, next); err != nil {
+		if s.unchanged(ctx, name, old.Revision) {
+			return pleoauth.Snapshot{}, notWritten(err)
+		}
 		return pleoauth.Snapshot{}, fmt.Errorf("certstore: swap: %w", err)
 	}
 	if o.Notice.Kind != "" {
@@ -99,6 +104,22 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 		s.notices.publish(o.Notice)
 	}
 	return snapshot(fields)
+}
+
+func notWritten(err error) error {
+	return fmt.Errorf("certstore: swap: %w: %w", pleoauth.ErrNotWritten, err)
+}
+
+// unchanged reports whether a write that failed has left the record as it was.
+// It is asked under the record's exclusive lock, and so the answer stays true. A
+// file is replaced in one step at the end, while another kind of storage may still
+// take what it has failed to confirm.
+func (s *Store) unchanged(ctx context.Context, name, revision string) bool {
+	if _, ok := s.storage.Storage.(filenamer); !ok {
+		return false
+	}
+	fields, err := s.fields(context.WithoutCancel(ctx), name)
+	return err == nil && fields[revisionField] == revision
 }
 
 // replace writes the record's file, or removes it, and returns what it holds.

@@ -11,7 +11,8 @@
 // its last one: that costs one needless look at each record.)
 //
 // Redis must keep what it is given: appendonly on, and maxmemory-policy
-// noeviction.
+// noeviction. A server with replicas must stop taking writes without them:
+// min-replicas-to-write 1, and min-replicas-max-lag shorter than a mark stands.
 package redisstore
 
 // LeastACL are the rules of a Redis user that may do what this package does

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,19 +19,20 @@ import (
 // CheckDurability asks the master how it is set up, of a Cluster every master.
 // See [pleoauth.DurabilityChecker]. What CONFIG GET would tell is looked at only
 // where the user may use it: it also shows passwords, so [LeastACL] lacks it.
-func (s *Store) CheckDurability(ctx context.Context) ([]pleoauth.DurabilityRisk, error) {
+// Without it, min-replicas-max-lag is taken for Redis's default of 10 s.
+func (s *Store) CheckDurability(ctx context.Context, markLife time.Duration) ([]pleoauth.DurabilityRisk, error) {
 	if s.client.cluster == nil {
 		server := s.options.MasterName
 		if server == "" {
 			server = s.options.Addresses[0]
 		}
-		return s.checkServer(ctx, s.client.single, server)
+		return s.checkServer(ctx, s.client.single, server, markLife)
 	}
 	var mu sync.Mutex
 	var all []pleoauth.DurabilityRisk
 	var errs []error
 	err := s.client.cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		risks, err := s.checkServer(ctx, node, node.Options().Addr)
+		risks, err := s.checkServer(ctx, node, node.Options().Addr, markLife)
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, risks...)
@@ -39,7 +43,7 @@ func (s *Store) CheckDurability(ctx context.Context) ([]pleoauth.DurabilityRisk,
 }
 
 // checkServer asks one master.
-func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string) ([]pleoauth.DurabilityRisk, error) {
+func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string, markLife time.Duration) ([]pleoauth.DurabilityRisk, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	text, err := once(ctx, node, []any{"info"}).Text()
@@ -50,8 +54,12 @@ func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string
 	c.config = func(option string) (string, bool) { return s.configOption(ctx, node, option) }
 	c.eviction()
 	c.persistence()
+	inStep := strings.Count(text, "state=online")
 	if s.options.WaitReplicas != nil {
-		c.replicas(*s.options.WaitReplicas, strings.Count(text, "state=online"))
+		c.replicas(*s.options.WaitReplicas, inStep)
+	}
+	if s.expectsReplicas(node.Options().Addr, inStep > 0 || c.info["repl_backlog_active"] == "1") {
+		c.split(markLife)
 	}
 	for i := range c.risks {
 		c.risks[i].Server = name
@@ -138,6 +146,39 @@ func (c *durabilityCheck) snapshots() {
 func (c *durabilityCheck) replicas(wanted, inStep int) {
 	if inStep < wanted {
 		c.add(pleoauth.RiskReplicas, fmt.Sprintf("Redis has %d replicas in step, and wait_replicas is %d: nothing is refreshed; bring replicas back or lower wait_replicas", inStep, wanted))
+	}
+}
+
+// defaultMaxLag is Redis's own default of min-replicas-max-lag, in seconds.
+const defaultMaxLag = 10
+
+// split judges a server whose place another may take. When the network splits, it
+// has to stop taking writes before a mark on the other side is over.
+func (c *durabilityCheck) split(markLife time.Duration) {
+	const danger = "when the network splits, this server and the one that takes its place both take writes, and a refresh on the side that loses costs the grant"
+	longest := int(math.Ceil(markLife.Seconds())) - 1 // the greatest number of seconds below it
+	remedy := fmt.Sprintf("; set min-replicas-to-write 1 and min-replicas-max-lag %d", min(defaultMaxLag, longest))
+	_, limited := c.info["min_slaves_good_slaves"] // there only where both options are set
+	switch version, _, _ := strings.Cut(c.info["redis_version"], "."); {
+	case c.info["role"] == "":
+		c.add(pleoauth.RiskSplit, "Redis does not tell whether it stops taking writes without its replicas: if not, "+danger+remedy)
+		return
+	case version == "6":
+		c.add(pleoauth.RiskSplit, "Redis 6 heeds min-replicas-to-write in no script: "+danger+"; use Redis 7 or later"+strings.Replace(remedy, "; set", ", and set", 1))
+		return
+	case !limited:
+		c.add(pleoauth.RiskSplit, "min-replicas-to-write is 0, or min-replicas-max-lag is: "+danger+remedy)
+		return
+	}
+	value, seen := c.config("min-replicas-max-lag")
+	lag, err := strconv.Atoi(value)
+	switch {
+	case !seen || err != nil:
+		if longest < defaultMaxLag {
+			c.add(pleoauth.RiskSplit, fmt.Sprintf("whether min-replicas-max-lag is %d at the most could not be seen (the user may not CONFIG GET): if not, ", longest)+danger+remedy)
+		}
+	case lag > longest:
+		c.add(pleoauth.RiskSplit, fmt.Sprintf("min-replicas-max-lag is %d, not less than a refresh is waited for (%s): ", lag, markLife)+danger+remedy)
 	}
 }
 

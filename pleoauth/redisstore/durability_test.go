@@ -1,7 +1,9 @@
 package redisstore_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -10,10 +12,13 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/redisstore"
 )
 
+// markLife is that of the default refresh timeout.
+const markLife = 15 * time.Second
+
 // risks returns what a store's check finds.
 func risks(t *testing.T, store *redisstore.Store) []pleoauth.DurabilityRisk {
 	t.Helper()
-	found, err := store.CheckDurability(t.Context())
+	found, err := store.CheckDurability(t.Context(), markLife)
 	require.NoError(t, err)
 	return found
 }
@@ -102,7 +107,94 @@ func TestFewerReplicasThanHaveToConfirmAreARisk(t *testing.T) {
 		Text: "Redis has 0 replicas in step, and wait_replicas is 1: nothing is refreshed; bring replicas back or lower wait_replicas",
 	}}, risks(t, store))
 	master.StartReplica(t)
+	require.NoError(t, master.Client(t).ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
 	require.Empty(t, risks(t, store))
+}
+
+// codes returns the codes of risks, in order.
+func codes(found []pleoauth.DurabilityRisk) (all []string) {
+	for _, risk := range found {
+		all = append(all, risk.Code)
+	}
+	return all
+}
+
+func TestServerThatWouldTakeWritesOnBothSidesOfASplitIsTold(t *testing.T) {
+	const (
+		unlimited = "min-replicas-to-write is 0, or min-replicas-max-lag is: when the network splits, this server and the one that takes its place both take writes, and a refresh on the side that loses costs the grant; set min-replicas-to-write 1 and min-replicas-max-lag 10"
+		slow      = "min-replicas-max-lag is 15, not less than a refresh is waited for (15s): when the network splits, this server and the one that takes its place both take writes, and a refresh on the side that loses costs the grant; set min-replicas-to-write 1 and min-replicas-max-lag 10"
+		unseen    = "whether min-replicas-max-lag is 6 at the most could not be seen (the user may not CONFIG GET): if not, when the network splits, this server and the one that takes its place both take writes, and a refresh on the side that loses costs the grant; set min-replicas-to-write 1 and min-replicas-max-lag 6"
+	)
+	server := redistest.Start(t, redistest.WithAppendOnly())
+	client := server.Client(t)
+	all, least := open(t, options(t, "redis://"+server.Addr())), open(t, options(t, server.URL()))
+	require.Empty(t, risks(t, all), "a server without replicas cannot be replaced")
+	replica := server.StartReplica(t)
+	for name, c := range map[string]struct {
+		replicas, lag string
+		store         *redisstore.Store
+		markLife      time.Duration
+		text          string // empty: no risk
+	}{
+		"no limit":                                {"0", "10", all, markLife, unlimited},
+		"no limit, and the least user":            {"0", "10", least, markLife, unlimited},
+		"a limit that is switched off":            {"1", "0", least, markLife, unlimited},
+		"both set":                                {"1", "10", all, markLife, ""},
+		"both set, as far as the least user sees": {"1", "10", least, markLife, ""},
+		"two replicas":                            {"2", "1", all, markLife, ""},
+		"just below a mark's life":                {"1", "14", all, markLife, ""},
+		"as long as a mark's life":                {"1", "15", all, markLife, slow},
+		"a short mark that the default outlives":  {"1", "10", least, 7 * time.Second, unseen},
+		"a short mark and a shorter lag":          {"1", "6", all, 7 * time.Second, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-to-write", c.replicas).Err())
+			require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-max-lag", c.lag).Err())
+			found, err := c.store.CheckDurability(t.Context(), c.markLife)
+			require.NoError(t, err)
+			if c.text == "" {
+				require.Empty(t, found)
+				return
+			}
+			require.Equal(t, []pleoauth.DurabilityRisk{{Code: pleoauth.RiskSplit, Server: server.Addr(), Text: c.text}}, found)
+		})
+	}
+	require.NoError(t, client.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err())
+	replica.Kill()
+	awaitNoReplica(t, server)
+	require.Equal(t, []string{pleoauth.RiskSplit}, codes(risks(t, all)), "its replica may have been cut off")
+}
+
+func TestMasterBehindSentinelsAndThoseOfAClusterWithReplicasAreToldOfASplit(t *testing.T) {
+	s := redistest.StartSentinel(t, redistest.WithAppendOnly())
+	store := open(t, sentinelOptions(s))
+	s.Replica.Kill()
+	require.Equal(t, []string{pleoauth.RiskSplit}, codes(risks(t, store)))
+	require.NoError(t, s.Master.Client(t).ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
+	require.Empty(t, risks(t, store))
+
+	c := redistest.StartCluster(t, 3, redistest.WithAppendOnly())
+	c.StartReplica(t, 1)
+	store = open(t, clusterOptions(c))
+	found := risks(t, store)
+	require.Equal(t, []string{pleoauth.RiskSplit}, codes(found))
+	require.Equal(t, c.Nodes[1].Addr(), found[0].Server)
+}
+
+func TestRedisThatLetsScriptsWriteWithoutReplicasIsTold(t *testing.T) {
+	for info, text := range map[string]string{
+		"role:master\r\nredis_version:6.2.14\r\nmin_slaves_good_slaves:1\r\n": "Redis 6 heeds min-replicas-to-write in no script",
+		"redis_version:7.0.15\r\n": "Redis does not tell whether it stops taking writes without its replicas",
+		"role:master\r\nredis_version:7.0.15\r\nmin_slaves_good_slaves:1\r\n": "",
+	} {
+		found := redisstore.SplitRisks(info, markLife)
+		if text == "" {
+			require.Empty(t, found)
+			continue
+		}
+		require.Equal(t, []string{pleoauth.RiskSplit}, codes(found))
+		require.True(t, strings.HasPrefix(found[0].Text, text), found[0].Text)
+	}
 }
 
 func TestEveryMasterOfAClusterIsChecked(t *testing.T) {
@@ -115,13 +207,13 @@ func TestEveryMasterOfAClusterIsChecked(t *testing.T) {
 	require.Equal(t, c.Nodes[2].Addr(), found[0].Server)
 
 	c.Nodes[0].Kill()
-	found, err := store.CheckDurability(t.Context())
+	found, err := store.CheckDurability(t.Context(), markLife)
 	require.Error(t, err)
 	require.Len(t, found, 1, "what the others say comes with the error")
 }
 
 func TestServerThatIsAwayIsNotJudged(t *testing.T) {
-	found, err := open(t, options(t, "redis://127.0.0.1:1")).CheckDurability(t.Context())
+	found, err := open(t, options(t, "redis://127.0.0.1:1")).CheckDurability(t.Context(), markLife)
 	require.Error(t, err)
 	require.Empty(t, found)
 }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
@@ -25,4 +26,11 @@ func (s *Store) SwapTwice(ctx context.Context, name string, old pleoauth.Snapsho
 		answers = append(answers, answer)
 	}
 	return answers, nil
+}
+
+// SplitRisks judges what INFO tells of a server, without CONFIG GET.
+func SplitRisks(info string, markLife time.Duration) []pleoauth.DurabilityRisk {
+	c := durabilityCheck{info: parseInfo(info), config: func(string) (string, bool) { return "", false }}
+	c.split(markLife)
+	return c.risks
 }

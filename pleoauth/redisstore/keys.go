@@ -17,6 +17,7 @@ const shards = 256
 //
 //	<prefix>{<shard>}:<identity>:record:<connection>   hash, no TTL
 //	<prefix>{<shard>}:<identity>:lock:<connection>     string, TTL
+//	<prefix>{<shard>}:<identity>:next:<connection>     string, TTL
 //	<prefix>{<shard>}:<identity>:index                 sorted set: due in ms, connection
 //	<prefix>{<shard>}:<identity>:names                 sorted set: 0, connection
 //	<prefix>{<shard>}:<identity>:flow:<id>             string, TTL
@@ -59,6 +60,7 @@ func (k keys) of(shard int, rest string) string {
 
 func (k keys) record(name string) string { return k.of(k.shard(name), "record:"+name) }
 func (k keys) lock(name string) string   { return k.of(k.shard(name), "lock:"+name) }
+func (k keys) next(name string) string   { return k.of(k.shard(name), "next:"+name) }
 func (k keys) notice(name string) string { return k.of(k.shard(name), "notice:"+name) }
 func (k keys) flow(id string) string     { return k.of(k.shard(id), "flow:"+id) }
 func (k keys) index(shard int) string    { return k.of(shard, "index") }

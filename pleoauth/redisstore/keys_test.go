@@ -12,7 +12,7 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
-func TestOnlyLocksAndFlowsHaveATimeToLive(t *testing.T) {
+func TestOnlyLocksTheirQueueAndFlowsHaveATimeToLive(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, options(t, server.URL()))
 	r := connected
@@ -20,9 +20,11 @@ func TestOnlyLocksAndFlowsHaveATimeToLive(t *testing.T) {
 	put(t, store, "acme", r)
 	_, err := store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute})
 	require.NoError(t, err)
+	_, err = store.Lock(t.Context(), "acme", pleoauth.LockOptions{Life: time.Minute, Next: time.Minute})
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
 	require.NoError(t, store.PutFlow(t.Context(), "state", []byte("data"), time.Minute))
 
-	shape := regexp.MustCompile(`^pleo:\{[0-9a-f]{2}\}:[0-9a-f]{8}:(record:acme|lock:acme|index|names|flow:state) (hash|string|zset) (\S+) `)
+	shape := regexp.MustCompile(`^pleo:\{[0-9a-f]{2}\}:[0-9a-f]{8}:(record:acme|lock:acme|next:acme|index|names|flow:state) (hash|string|zset) (\S+) `)
 	kinds := map[string]string{}
 	for line := range strings.Lines(server.Dump(t)) {
 		parts := shape.FindStringSubmatch(line)
@@ -33,8 +35,9 @@ func TestOnlyLocksAndFlowsHaveATimeToLive(t *testing.T) {
 	require.Equal(t, "zset forever", kinds["index"])
 	require.Equal(t, "zset forever", kinds["names"])
 	require.Regexp(t, `^string (1m0s|59\.\d+s)$`, kinds["lock:acme"])
+	require.Regexp(t, `^string (1m0s|59\.\d+s)$`, kinds["next:acme"])
 	require.Regexp(t, `^string (1m0s|59\.\d+s)$`, kinds["flow:state"])
-	require.Len(t, kinds, 5)
+	require.Len(t, kinds, 6)
 }
 
 func TestIndexFollowsTheRecord(t *testing.T) {

@@ -73,7 +73,7 @@ func storeCalls(t *testing.T, store *redisstore.Store) map[string]func(context.C
 		"take flow":  func(ctx context.Context) error { _, err := store.TakeFlow(ctx, "id"); return err },
 		"list":       func(ctx context.Context) error { _, _, err := store.List(ctx, "", 10); return err },
 		"due":        func(ctx context.Context) error { _, err := store.Due(ctx, 10); return err },
-		"durability": func(ctx context.Context) error { _, err := store.CheckDurability(ctx); return err },
+		"durability": func(ctx context.Context) error { _, err := store.CheckDurability(ctx, 15*time.Second); return err },
 		"ping":       store.Ping,
 	}
 }

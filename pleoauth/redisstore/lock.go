@@ -21,20 +21,48 @@ type lock struct {
 }
 
 // Lock takes the connection's lock (its life in whole milliseconds), without
-// waiting, or returns [pleoauth.ErrLocked].
+// waiting, or returns [pleoauth.ErrLocked]. That a caller is next is noted in a
+// key beside the lock, which every process sees. A caller that looked just
+// before the note was made may still obtain the lock once.
 func (s *Store) Lock(ctx context.Context, name string, o pleoauth.LockOptions) (pleoauth.Lock, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	if o.Yield {
+		next, err := s.client.do(ctx, s.keys.next(name), "exists", s.keys.next(name)).Bool()
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("redis: lock: next: %w", err)
+		case next:
+			return nil, pleoauth.ErrLocked
+		}
+	}
 	token := s.unanswered.take(name)
 	held, err := s.locker.Obtain(ctx, s.keys.lock(name), atLeastMillisecond(o.Life), &redislock.Options{Token: token})
 	switch {
 	case errors.Is(err, redislock.ErrNotObtained):
-		return nil, pleoauth.ErrLocked
+		return nil, s.noteNext(ctx, name, o.Next)
 	case err != nil:
 		s.unanswered.put(name, token, o.Life)
 		return nil, fmt.Errorf("redis: lock: %w", err)
 	}
+	if o.Next > 0 {
+		// Where this fails, the note ends by itself.
+		_ = s.client.do(ctx, s.keys.next(name), "del", s.keys.next(name)).Err()
+	}
 	return &lock{store: s, name: name, held: held}, nil
+}
+
+// noteNext notes for the given time, if it is not 0, that a caller which did not
+// obtain the lock is next in line for it. It returns [pleoauth.ErrLocked], or
+// the error of the note.
+func (s *Store) noteNext(ctx context.Context, name string, life time.Duration) error {
+	if life > 0 {
+		key := s.keys.next(name)
+		if err := s.client.do(ctx, key, "set", key, "1", "px", milliseconds(life)).Err(); err != nil {
+			return fmt.Errorf("redis: lock: next: %w", err)
+		}
+	}
+	return pleoauth.ErrLocked
 }
 
 // Renew extends the lock to life from now, or returns [pleoauth.ErrLockLost].

@@ -54,6 +54,11 @@ func (s *Store) Read(ctx context.Context, name string) (pleoauth.Snapshot, error
 // Swap replaces the record in one script, see [pleoauth.Store]. A lock that is
 // not of this store and connection counts as lost. Only a swap that was made
 // waits for replicas, within [Options.CommandTimeout] and o.ReplicaWait in all.
+//
+// An error wraps [pleoauth.ErrNotWritten] if the script never began to leave this
+// process, or if Redis refused it before its first write. Which refusals prove
+// that is known for Redis 7 and later; in 6.2 they are told in other words, and
+// prove nothing here.
 func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, next pleoauth.Record, o pleoauth.SwapOptions) (pleoauth.Snapshot, error) {
 	args, err := s.swapArgs(name, old, next, o)
 	if err != nil {
@@ -65,8 +70,20 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 	defer on.close()
 	readAt := time.Now()
 	answer, err := s.runSwap(ctx, on, name, args)
-	if err != nil {
-		return pleoauth.Snapshot{}, err
+	switch {
+	case err != nil && (!on.written.Load() || refusedUnwritten(err)):
+		return pleoauth.Snapshot{}, fmt.Errorf("redis: swap: %w: %w", pleoauth.ErrNotWritten, err)
+	case err != nil:
+		return pleoauth.Snapshot{}, fmt.Errorf("redis: swap: %w", err)
+	}
+	switch answer[0] {
+	case "OK":
+	case "CONFLICT":
+		return pleoauth.Snapshot{}, pleoauth.ErrConflict
+	case "LOCK":
+		return pleoauth.Snapshot{}, pleoauth.ErrLockLost
+	default:
+		return pleoauth.Snapshot{}, fmt.Errorf("%w: swap", errAnswer)
 	}
 	if noted := s.noted.Load(); noted != nil && args[9] != "" {
 		(*noted)()
@@ -82,29 +99,19 @@ func (s *Store) Swap(ctx context.Context, name string, old pleoauth.Snapshot, ne
 			return snapshot, err
 		}
 	}
-	return snapshot, s.replicated(ctx, on, answer[4], o.ReplicaWait)
+	snapshot.Alone, err = s.replicated(ctx, on, answer[4], answer[5], o.ReplicaWait)
+	return snapshot, err
 }
 
-// runSwap runs swap.lua and returns its answer if the swap was made.
+// runSwap runs swap.lua and returns its answer.
 func (s *Store) runSwap(ctx context.Context, on *pinned, name string, args []any) ([]any, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	answer, err := swapScript.Run(ctx, on, s.keys.swap(name), args...).Slice()
-	if err != nil {
-		return nil, fmt.Errorf("redis: swap: %w", err)
+	if err == nil && len(answer) != 6 {
+		err = errAnswer
 	}
-	if len(answer) != 5 {
-		return nil, fmt.Errorf("%w: swap", errAnswer)
-	}
-	switch answer[0] {
-	case "OK":
-		return answer, nil
-	case "CONFLICT":
-		return nil, pleoauth.ErrConflict
-	case "LOCK":
-		return nil, pleoauth.ErrLockLost
-	}
-	return nil, fmt.Errorf("%w: swap", errAnswer)
+	return answer, err
 }
 
 // swapArgs returns the arguments of swap.lua.

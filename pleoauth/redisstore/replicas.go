@@ -2,7 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"encoding"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,19 +13,22 @@ import (
 )
 
 // replicated waits until enough replicas have confirmed a swap, on the
-// connection that it was made on; inStep is how many replicas its master has.
+// connection that it was made on; inStep is how many replicas its master has,
+// had whether it tells of some that it had. alone is [pleoauth.Snapshot.Alone].
 // What goes wrong here changes nothing about the swap: it was made.
-func (s *Store) replicated(ctx context.Context, on *pinned, inStep any, atMost time.Duration) error {
-	if atMost <= 0 {
-		return nil
-	}
+func (s *Store) replicated(ctx context.Context, on *pinned, inStep, had any, atMost time.Duration) (alone bool, err error) {
 	count, _ := inStep.(int64)
+	told, _ := had.(int64)
+	expected := s.expectsReplicas(on.node.Options().Addr, count > 0 || told > 0)
+	if atMost <= 0 {
+		return false, nil
+	}
 	wanted := min(1, count)
 	if s.options.WaitReplicas != nil {
 		wanted = int64(*s.options.WaitReplicas)
 	}
 	if wanted == 0 {
-		return nil
+		return expected && s.options.WaitReplicas == nil, nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		atMost = min(atMost, time.Until(deadline))
@@ -32,11 +37,24 @@ func (s *Store) replicated(ctx context.Context, on *pinned, inStep any, atMost t
 	confirmed, err := on.conn.Wait(ctx, int(wanted), atMost).Result()
 	switch {
 	case err != nil:
-		return fmt.Errorf("redis: swap: %w: %w", pleoauth.ErrNotReplicated, err)
+		return false, fmt.Errorf("redis: swap: %w: %w", pleoauth.ErrNotReplicated, err)
 	case confirmed < wanted:
-		return fmt.Errorf("redis: swap: %w: %d of %d", pleoauth.ErrNotReplicated, confirmed, wanted)
+		return false, fmt.Errorf("redis: swap: %w: %d of %d", pleoauth.ErrNotReplicated, confirmed, wanted)
 	}
-	return nil
+	return false, nil
+}
+
+// expectsReplicas reports whether the master at addr should have replicas:
+// Sentinels watch it, or it has, or once had, some. Each master of a Cluster
+// counts for itself; one without replicas has no server that could take its
+// place.
+func (s *Store) expectsReplicas(addr string, has bool) bool {
+	if has {
+		s.replicatedAt.Store(addr, struct{}{})
+		return true
+	}
+	_, had := s.replicatedAt.Load(addr)
+	return had || s.options.MasterName != ""
 }
 
 // pinned sends commands about one key over one connection, for WAIT: it counts
@@ -49,6 +67,10 @@ type pinned struct {
 	client
 	node *redis.Client
 	conn *redis.Conn
+	// written says whether the last command began to be written to a connection:
+	// from then on it may have been carried out. Another command follows only one
+	// that the server has refused to carry out.
+	written atomic.Bool
 }
 
 func (c client) pin() *pinned { return &pinned{client: c} }
@@ -66,6 +88,9 @@ func (p *pinned) Eval(ctx context.Context, script string, keys []string, args ..
 // about sends a command about key, once, and stays on the connection that it
 // was carried out on.
 func (p *pinned) about(ctx context.Context, key string, args []any) *redis.Cmd {
+	p.written.Store(false)
+	script, _ := args[1].(string)
+	args[1] = noticedText{script, &p.written}
 	if p.cluster != nil {
 		return p.doInCluster(ctx, key, args, p.connection)
 	}
@@ -75,6 +100,7 @@ func (p *pinned) about(ctx context.Context, key string, args []any) *redis.Cmd {
 // connection returns a connection to node: the same one while it is the same
 // node.
 func (p *pinned) connection(node *redis.Client) processor {
+	p.written.Store(false)
 	if p.node != node {
 		p.close()
 		p.node, p.conn = node, node.Conn()
@@ -88,3 +114,23 @@ func (p *pinned) close() {
 		_ = p.conn.Close()
 	}
 }
+
+// noticedText is an argument of a command that notices when it is written to a
+// connection. A command that never was cannot have been carried out, whatever
+// its error: a refused dial, a login that failed, a limit that passed before.
+type noticedText struct {
+	text    string
+	written *atomic.Bool
+}
+
+// MarshalBinary is called by go-redis when it writes the command.
+func (t noticedText) MarshalBinary() ([]byte, error) {
+	t.written.Store(true)
+	return []byte(t.text), nil
+}
+
+// Interface guards
+var (
+	_ encoding.BinaryMarshaler = noticedText{}
+	_ redis.Scripter           = (*pinned)(nil)
+)

@@ -27,6 +27,8 @@ type Store struct {
 	notices    *notices
 	// noted, if set, is called after swaps that note a change.
 	noted atomic.Pointer[func()]
+	// replicatedAt has the addresses of the masters that were seen with replicas.
+	replicatedAt sync.Map
 	// configRefused says that the user may not CONFIG GET.
 	configRefused atomic.Bool
 

@@ -33,6 +33,20 @@ func takeWhenFree(t *testing.T, store pleoauth.Store, name string) pleoauth.Lock
 	return lock
 }
 
+// refused requires that a caller with these options does not get the lock.
+func refused(t *testing.T, store pleoauth.Store, name string, o pleoauth.LockOptions) {
+	t.Helper()
+	_, err := store.Lock(t.Context(), name, o)
+	require.ErrorIs(t, err, pleoauth.ErrLocked)
+}
+
+// The options of a caller that would be next, for longer than a test takes, and
+// of one that yields.
+var (
+	asNext   = pleoauth.LockOptions{Life: time.Minute, Next: time.Minute}
+	yielding = pleoauth.LockOptions{Life: time.Minute, Yield: true}
+)
+
 var lockTests = map[string]func(suite, *testing.T){
 	"a held lock is nobody else's": func(s suite, t *testing.T) {
 		id := identity()
@@ -149,5 +163,75 @@ var lockTests = map[string]func(suite, *testing.T){
 		_, err := store.Swap(t.Context(), "acme", read(t, store, "acme"), record("v1"), pleoauth.SwapOptions{Lock: lock})
 		require.NoError(t, err)
 		require.NoError(t, lock.Renew(t.Context(), time.Minute))
+	},
+	"a caller that yields gets a lock for which no caller is next": func(s suite, t *testing.T) {
+		id := identity()
+		a, b := s.store(t, id), s.store(t, id)
+		lock, err := a.Lock(t.Context(), "acme", yielding)
+		require.NoError(t, err)
+		refused(t, b, "acme", yielding)
+		refused(t, b, "acme", pleoauth.LockOptions{Life: time.Minute})
+		require.NoError(t, lock.Release(t.Context()))
+		_, err = b.Lock(t.Context(), "acme", yielding)
+		require.NoError(t, err, "callers that wait without being next keep no place")
+	},
+	"a free lock is left to the caller that is next": func(s suite, t *testing.T) {
+		id := identity()
+		a, b := s.store(t, id), s.store(t, id)
+		lock := take(t, a, "acme", time.Minute)
+		refused(t, b, "acme", asNext)
+		require.NoError(t, lock.Release(t.Context()))
+		for _, store := range []pleoauth.Store{a, b} {
+			refused(t, store, "acme", yielding)
+		}
+		_, err := a.Lock(t.Context(), "other", yielding)
+		require.NoError(t, err, "each connection has its own line")
+		lock, err = b.Lock(t.Context(), "acme", asNext)
+		require.NoError(t, err)
+		refused(t, a, "acme", yielding)
+		require.NoError(t, lock.Release(t.Context()))
+		lock, err = a.Lock(t.Context(), "acme", yielding)
+		require.NoError(t, err, "the caller that was next has had its turn")
+		require.NoError(t, lock.Release(t.Context()))
+	},
+	"a caller that neither yields nor is next takes a free lock and ends no turn": func(s suite, t *testing.T) {
+		store := s.store(t, identity())
+		lock := take(t, store, "acme", time.Minute)
+		refused(t, store, "acme", asNext)
+		require.NoError(t, lock.Release(t.Context()))
+		require.NoError(t, take(t, store, "acme", time.Minute).Release(t.Context()))
+		refused(t, store, "acme", yielding)
+	},
+	"a turn ends by itself": func(s suite, t *testing.T) {
+		id := identity()
+		a, b := s.store(t, id), s.store(t, id)
+		lock := take(t, a, "acme", time.Minute)
+		began := time.Now()
+		refused(t, b, "acme", pleoauth.LockOptions{Life: time.Minute, Next: 2 * short})
+		require.NoError(t, lock.Release(t.Context()))
+		require.Eventually(t, func() bool {
+			_, err := a.Lock(t.Context(), "acme", yielding)
+			return err == nil
+		}, patience, 5*time.Millisecond)
+		require.GreaterOrEqual(t, time.Since(began), 2*short-5*time.Millisecond)
+	},
+	"each look of a waiting caller prolongs its turn": func(s suite, t *testing.T) {
+		store := s.store(t, identity())
+		lock := take(t, store, "acme", time.Minute)
+		refused(t, store, "acme", pleoauth.LockOptions{Life: time.Minute, Next: short})
+		refused(t, store, "acme", asNext)
+		witness := take(t, store, "witness", 2*short)
+		takeWhenFree(t, store, "witness")
+		require.ErrorIs(t, witness.Renew(t.Context(), time.Minute), pleoauth.ErrLockLost)
+		require.NoError(t, lock.Release(t.Context()))
+		refused(t, store, "acme", yielding)
+	},
+	"a caller that obtains a free lock at once leaves no turn behind": func(s suite, t *testing.T) {
+		store := s.store(t, identity())
+		lock, err := store.Lock(t.Context(), "acme", asNext)
+		require.NoError(t, err)
+		require.NoError(t, lock.Release(t.Context()))
+		_, err = store.Lock(t.Context(), "acme", yielding)
+		require.NoError(t, err)
 	},
 }

@@ -2,10 +2,12 @@
 -- ARGV = expected revision, expected run, lock token, new revision, connection,
 -- due (milliseconds, or ''), listed ('1' or ''), channel, notice, noted ('1' or
 -- ''), then the fields and values of the record; none: the record is removed.
--- Returns {status, run, seconds, microseconds, replicas}; status is OK, CONFLICT
--- or LOCK, replicas how many are in step with this master.
+-- Returns {status, run, seconds, microseconds, replicas, had}; status is OK,
+-- CONFLICT or LOCK, replicas how many are in step with this master, had 1 if it
+-- has or had some within the hour (repl-backlog-ttl), or was one itself.
 local replication = redis.call('INFO', 'replication')
 local _, replicas = string.gsub(replication, 'state=online', '')
+local had = tonumber(string.match(replication, 'repl_backlog_active:(%d)')) or 0
 -- As in read.lua.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 if run ~= '' then
@@ -16,20 +18,20 @@ local revision = redis.call('HGET', KEYS[1], 'rev')
 
 -- The same swap, delivered twice.
 if revision and revision == ARGV[4] then
-	return {'OK', run, now[1], now[2], replicas}
+	return {'OK', run, now[1], now[2], replicas, had}
 end
 if run == '' or run ~= ARGV[2] then
-	return {'CONFLICT', run, now[1], now[2], replicas}
+	return {'CONFLICT', run, now[1], now[2], replicas, had}
 end
 if revision then
 	if revision ~= ARGV[1] then
-		return {'CONFLICT', run, now[1], now[2], replicas}
+		return {'CONFLICT', run, now[1], now[2], replicas, had}
 	end
 elseif ARGV[1] ~= '' or redis.call('EXISTS', KEYS[1]) == 1 then
-	return {'CONFLICT', run, now[1], now[2], replicas}
+	return {'CONFLICT', run, now[1], now[2], replicas, had}
 end
 if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
-	return {'LOCK', run, now[1], now[2], replicas}
+	return {'LOCK', run, now[1], now[2], replicas, had}
 end
 
 redis.call('DEL', KEYS[1])
@@ -54,4 +56,4 @@ if ARGV[10] ~= '' then
 	redis.call('HSET', KEYS[6], 'seen', ARGV[4], 'at', at, 'due', at)
 	redis.call('ZADD', KEYS[5], at, ARGV[5])
 end
-return {'OK', run, now[1], now[2], replicas}
+return {'OK', run, now[1], now[2], replicas, had}
