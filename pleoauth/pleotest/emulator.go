@@ -38,6 +38,11 @@ type Emulator struct {
 	faults   []*ActiveFault
 	faultSeq int
 	early    bool
+	ignorant Introspection
+	limit    RateLimit
+	ahead    time.Duration
+	admitted admitted
+	traffic  traffic
 	life     time.Duration
 	changed  chan struct{}
 	conns    map[net.Conn]struct{}
@@ -72,6 +77,9 @@ func newEmulator(s settings) (*Emulator, error) {
 		conns:    map[net.Conn]struct{}{},
 		consent:  s.consent,
 		early:    s.earlyRefusal,
+		ignorant: s.introspection,
+		limit:    s.rateLimit,
+		ahead:    s.clockAhead,
 		life:     s.accessTokenLife,
 		changed:  make(chan struct{}),
 		done:     make(chan struct{}),

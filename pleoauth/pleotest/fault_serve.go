@@ -21,41 +21,25 @@ func (e *Emulator) faulty(endpoint Endpoint, next http.HandlerFunc) http.Handler
 		if endpoint != API {
 			form = bufferForm(r)
 		}
-		e.countRequest(endpoint, r, form)
+		leave := e.arrive(endpoint, r, form)
+		defer leave()
+		if e.limited(endpoint, w) {
+			return
+		}
 		if active := e.meet(endpoint, r, form); active != nil {
-			e.serveFault(active, w, r, next)
+			e.serveFault(active, w, r, next, leave)
 			return
 		}
 		next(w, r)
 	})
 }
 
-func (e *Emulator) countRequest(endpoint Endpoint, r *http.Request, form url.Values) {
-	e.count(func(c *Counters) {
-		switch {
-		case endpoint == API:
-			c.APICalls++
-		case endpoint == Introspect:
-			c.Introspections++
-		case endpoint == Authorise && r.Method != http.MethodPost:
-			c.AuthoriseRequests++
-		case endpoint == Token:
-			c.TokenRequests++
-			switch form.Get("grant_type") {
-			case AuthorizationCode:
-				c.ExchangeRequests++
-			case RefreshToken:
-				c.RefreshRequests++
-			}
-		}
-	})
-}
-
 // serveFault lets a fault happen, in the order that [Fault] gives.
-func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc, leave func()) {
 	f := &active.fault
 	r = withFault(r, f)
 	if !e.pause(f.DelayBefore) || !active.holdAt(BeforeProcessing) || f.Drop == BeforeProcessing {
+		leave()
 		drop(w, f.Reset)
 		return
 	}
@@ -78,7 +62,9 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 			next(newAnswer(), later)
 		})
 	}
-	if !e.pause(f.DelayAfter) || !active.holdAt(AfterProcessing) || f.Drop == AfterProcessing {
+	proceed := e.pause(f.DelayAfter) && active.holdAt(AfterProcessing) && f.Drop != AfterProcessing
+	leave()
+	if !proceed {
 		drop(w, f.Reset)
 		return
 	}
