@@ -62,9 +62,10 @@ func TestAFaultIsTheSameInJSON(t *testing.T) {
 	fault := pleotest.Fault{
 		Endpoint: pleotest.API, GrantType: "g", ClientID: "c", Company: "Harbour & Finch Ltd", Kind: pleotest.AccessToken,
 		Method: "GET", Path: "/p", Skip: 1, Times: 2, DelayBefore: time.Second, DelayAfter: 2 * time.Second,
-		Hold: pleotest.AfterProcessing, Drop: pleotest.MidBody, Reset: true, Status: 500,
+		Hold: pleotest.AfterProcessing, Transfer: pleotest.NoLastChunk, Reset: true, Status: 500,
 		Header: http.Header{"A": {"b"}}, Body: "x", Process: pleotest.ProcessedLater, ProcessAfter: 3 * time.Second,
-		Set: map[string]any{"a": 1}, Omit: []string{"b"}, AccessDeadOnArrival: true, RefreshDeadOnArrival: true,
+		Set: map[string]any{"a": 1}, Omit: []string{"b"}, Pad: map[string]pleotest.Padding{"c": {Before: "d", After: "e"}},
+		Prefix: "\ufeff", Suffix: "//", Gzip: true, AccessDeadOnArrival: true, RefreshDeadOnArrival: true,
 		Lag: 4 * time.Second,
 	}
 	encoded, err := json.Marshal(fault)

@@ -3,11 +3,9 @@ package pleotest
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -40,7 +38,7 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	r = withFault(r, f)
 	if !e.pause(f.DelayBefore) || !active.holdAt(BeforeProcessing) || f.Drop == BeforeProcessing {
 		leave()
-		drop(w, f.Reset)
+		drop(w, f)
 		return
 	}
 	if f.Status == 0 && f.beforeOnly() {
@@ -65,7 +63,7 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	proceed := e.pause(f.DelayAfter) && active.holdAt(AfterProcessing) && f.Drop != AfterProcessing
 	leave()
 	if !proceed {
-		drop(w, f.Reset)
+		drop(w, f)
 		return
 	}
 	if f.Status != 0 {
@@ -73,9 +71,14 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	} else {
 		own.edit(f)
 	}
+	own.wrap(f)
+	if f.Transfer != "" {
+		e.transfer(own, w, r, f)
+		return
+	}
 	if f.Drop == MidBody {
 		own.writeHalf(w)
-		drop(w, f.Reset)
+		drop(w, f)
 		return
 	}
 	own.writeTo(w)
@@ -107,20 +110,13 @@ func detach(r *http.Request) *http.Request {
 }
 
 // drop ends a connection without another byte.
-func drop(w http.ResponseWriter, reset bool) {
+func drop(w http.ResponseWriter, f *Fault) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // HTTP/2 has no connection to give: its stream is reset
 	}
-	if reset {
-		raw := conn
-		if secure, ok := raw.(*tls.Conn); ok {
-			raw = secure.NetConn()
-		}
-		if socket, ok := raw.(*net.TCPConn); ok {
-			_ = socket.SetLinger(0)
-			_ = socket.Close() // ahead of TLS, whose close would send an alert
-		}
+	if f.Reset {
+		reset(conn)
 	}
 	_ = conn.Close()
 }
@@ -166,13 +162,14 @@ func scripted(f *Fault) *answer {
 
 // edit changes members of a JSON object; any other body is left alone.
 func (a *answer) edit(f *Fault) {
-	if len(f.Set) == 0 && len(f.Omit) == 0 {
+	if len(f.Set) == 0 && len(f.Omit) == 0 && len(f.Pad) == 0 {
 		return
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(a.body, &members) != nil {
 		return
 	}
+	pad(members, f.Pad)
 	for name, value := range f.Set {
 		encoded, err := json.Marshal(value)
 		if err != nil {
