@@ -54,6 +54,12 @@ func (e *Emulator) controlHandler() http.Handler {
 		e.SetEarlyRefusal(body.Early)
 		return body, nil
 	}))
+	mux.HandleFunc("POST /second-consent", take(func(body struct {
+		Replacing bool `json:"replacing"`
+	}) (any, error) {
+		e.SetSecondConsentReplacing(body.Replacing)
+		return body, nil
+	}))
 	mux.HandleFunc("POST /introspection", take(func(body Introspection) (any, error) {
 		return body, e.SetIntrospection(body)
 	}))
@@ -153,7 +159,8 @@ func (e *Emulator) overview() any {
 	return map[string]any{
 		"clients": clients, "companies": companies, "authorisations": authorisations,
 		"access_token_life": e.life.String(), "consent": e.consent.Decision, "clock_ahead": e.ahead.String(),
-		"introspection": e.ignorant, "rate_limit": wireRateLimit{
+		"second_consent_replacing": e.oneFamily,
+		"introspection":            e.ignorant, "rate_limit": wireRateLimit{
 			e.limit.Requests, e.limit.Token, e.limit.Introspect, e.limit.RetryAfter, wireDuration(e.limit.Wait),
 		},
 	}

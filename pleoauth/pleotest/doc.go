@@ -82,6 +82,7 @@
 //	POST   /approve, /deny        {"url":…,"company":…}: answers {"redirect":…}
 //	POST   /issue                 {"client_id":…,"company":…,"scope":…}: a pair of tokens
 //	POST   /refuse-early          {"early":true}: see WithEarlyRefusal
+//	POST   /second-consent        {"replacing":true}: see WithSecondConsentReplacing
 //	POST   /rate-limit            {"requests":10,"token":5,"introspect":5,"retry_after":"seconds|date|none","wait":"7s"}:
 //	                              see RateLimit; {} for no limit
 //	POST   /clock                 {"ahead":"1h"}: see WithClockAhead

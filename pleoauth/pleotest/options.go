@@ -114,7 +114,8 @@ func WithIssuerParameter() Option {
 // WithSecondConsentReplacing makes a second consent of the same company to the
 // same client the same authorisation: it kills the tokens of the first, and a
 // replay of those kills its own. Pleo's documentation does not say which way
-// it is. Default: two consents are independent.
+// it is. [Emulator.SetSecondConsentReplacing] changes it later. Default: two
+// consents are independent.
 func WithSecondConsentReplacing() Option {
 	return func(s *settings) { s.sameFamily = true }
 }
