@@ -37,6 +37,7 @@ type wireFault struct {
 	Drop                 Stage                      `json:"drop,omitempty"`
 	Transfer             Transfer                   `json:"transfer,omitempty"`
 	Reset                bool                       `json:"reset,omitempty"`
+	GoAway               bool                       `json:"go_away,omitempty"`
 	Status               int                        `json:"status,omitempty"`
 	Header               http.Header                `json:"header,omitempty"`
 	Body                 string                     `json:"body,omitempty"`
@@ -58,7 +59,7 @@ type wireFault struct {
 func (f Fault) MarshalJSON() ([]byte, error) {
 	w := wireFault{
 		f.Endpoint, f.GrantType, f.ClientID, f.Company, f.Kind, f.Method, f.Path, f.Skip, f.Times,
-		wireDuration(f.DelayBefore), wireDuration(f.DelayAfter), f.Hold, f.Drop, f.Transfer, f.Reset,
+		wireDuration(f.DelayBefore), wireDuration(f.DelayAfter), f.Hold, f.Drop, f.Transfer, f.Reset, f.GoAway,
 		f.Status, f.Header, f.Body, f.Process, wireDuration(f.ProcessAfter), nil, f.Omit,
 		f.Pad, f.Prefix, f.Suffix, f.Gzip,
 		f.AccessDeadOnArrival, f.RefreshDeadOnArrival, wireDuration(f.Lag),
@@ -81,7 +82,7 @@ func (w *wireFault) fault() Fault {
 		Endpoint: w.Endpoint, GrantType: w.GrantType, ClientID: w.ClientID, Company: w.Company, Kind: w.Kind,
 		Method: w.Method, Path: w.Path, Skip: w.Skip, Times: w.Times,
 		DelayBefore: time.Duration(w.DelayBefore), DelayAfter: time.Duration(w.DelayAfter),
-		Hold: w.Hold, Drop: w.Drop, Transfer: w.Transfer, Reset: w.Reset,
+		Hold: w.Hold, Drop: w.Drop, Transfer: w.Transfer, Reset: w.Reset, GoAway: w.GoAway,
 		Status: w.Status, Header: w.Header, Body: w.Body,
 		Process: w.Process, ProcessAfter: time.Duration(w.ProcessAfter),
 		Omit: w.Omit, Pad: w.Pad, Prefix: w.Prefix, Suffix: w.Suffix, Gzip: w.Gzip,

@@ -75,6 +75,11 @@ func TestAFaultIsTheSameInJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(i.control(http.MethodGet, "/faults", "").Raw), &listed))
 	require.JSONEq(t, string(encoded), string(listed[0].Fault))
 	require.Contains(t, string(encoded), `"delay_before":"1s"`)
+	encoded, err = json.Marshal(pleotest.Fault{GoAway: true})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"go_away":true}`, string(encoded))
+	require.Equal(t, http.StatusBadRequest, i.control(http.MethodPost, "/faults", `{"drop":"after","reset":true,"go_away":true}`).Status)
+	require.Equal(t, http.StatusCreated, i.control(http.MethodPost, "/faults", string(encoded)).Status)
 }
 
 func TestAnotherProcessRevokesAndSetsLives(t *testing.T) {

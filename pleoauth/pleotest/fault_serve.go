@@ -36,9 +36,12 @@ func (e *Emulator) faulty(endpoint Endpoint, next http.HandlerFunc) http.Handler
 func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc, leave func()) {
 	f := &active.fault
 	r = withFault(r, f)
+	if f.GoAway && f.Drop == "" && f.Transfer == "" {
+		w.Header().Set("Connection", "close")
+	}
 	if !e.pause(f.DelayBefore) || !active.holdAt(BeforeProcessing) || f.Drop == BeforeProcessing {
 		leave()
-		drop(w, f)
+		drop(w, r, f)
 		return
 	}
 	if f.Status == 0 && f.beforeOnly() {
@@ -63,7 +66,7 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	proceed := e.pause(f.DelayAfter) && active.holdAt(AfterProcessing) && f.Drop != AfterProcessing
 	leave()
 	if !proceed {
-		drop(w, f)
+		drop(w, r, f)
 		return
 	}
 	if f.Status != 0 {
@@ -78,7 +81,7 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	}
 	if f.Drop == MidBody {
 		own.writeHalf(w)
-		drop(w, f)
+		drop(w, r, f)
 		return
 	}
 	own.writeTo(w)
@@ -110,10 +113,10 @@ func detach(r *http.Request) *http.Request {
 }
 
 // drop ends a connection without another byte.
-func drop(w http.ResponseWriter, f *Fault) {
+func drop(w http.ResponseWriter, r *http.Request, f *Fault) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2 has no connection to give: its stream is reset
+		endStream(r, f) // HTTP/2 has no connection to give
 	}
 	if f.Reset {
 		reset(conn)

@@ -96,6 +96,14 @@ type Fault struct {
 	// when the client's system has received what was sent before. In memory
 	// ([WithInMemory]), the client's reads and writes fail with ECONNRESET.
 	Reset bool
+	// GoAway is for HTTP/2 ([WithTLS]), where Drop and Transfer reset the
+	// request's stream and the connection goes on: it ends the connection by a
+	// GOAWAY instead. At [BeforeProcessing] that says that the request was not
+	// processed, so a client may send it again; later, that it may have been. It
+	// names one stream for all: let there be one request at a time on the
+	// connection. Without Drop and Transfer the answer comes whole, and the
+	// connection ends after it, as "Connection: close" makes it do in HTTP/1.1.
+	GoAway bool
 
 	// Status, Header and Body are an answer in place of ours; Process says what
 	// becomes of the request. Without a Content-Type the body is taken for JSON
@@ -168,6 +176,8 @@ func (f *Fault) check() error {
 		return fmt.Errorf("%d is no status of an answer", f.Status)
 	case f.Reset && f.Drop == "" && f.Transfer == "":
 		return errors.New("reset says how a connection ends: drop or transfer says when")
+	case f.Reset && f.GoAway:
+		return errors.New("a connection ends with a reset or a go away")
 	case f.Drop != "" && f.Transfer != "":
 		return errors.New("an answer that is dropped is not transferred")
 	case f.Transfer != "" && (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified):

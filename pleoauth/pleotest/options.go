@@ -184,7 +184,8 @@ func WithControlAddress(address string) Option {
 }
 
 // WithTLS makes a [Server] serve its authorisation and API servers over TLS,
-// with a certificate made for it; see [Server.CertPool].
+// with a certificate made for it; see [Server.CertPool]. Clients that offer
+// HTTP/2 get it.
 func WithTLS() Option {
 	return func(s *settings) { s.tls = true }
 }

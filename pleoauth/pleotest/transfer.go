@@ -20,7 +20,7 @@ import (
 // [Fault.Reset] is set.
 //
 // Over HTTP/2, which frames bodies by itself, the stream is reset after the
-// body, except for [ExactLength] and [NoLength] without Reset, which are
+// body (or [Fault.GoAway] ends the connection), except for [ExactLength] and [NoLength] without either, which are
 // ordinary answers there.
 type Transfer string
 
@@ -58,8 +58,8 @@ func (e *Emulator) transfer(a *answer, w http.ResponseWriter, r *http.Request, f
 	if err != nil {
 		a.writeTo(w)
 		_ = http.NewResponseController(w).Flush()
-		if f.Reset || f.Transfer != ExactLength && f.Transfer != NoLength {
-			panic(http.ErrAbortHandler)
+		if f.Reset || f.GoAway || f.Transfer != ExactLength && f.Transfer != NoLength {
+			endStream(r, f)
 		}
 		return
 	}
