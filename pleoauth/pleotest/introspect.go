@@ -17,8 +17,8 @@ type Introspection struct {
 	// that token_type_hint says.
 	Unknown []TokenKind `json:"unknown"`
 	// Status answers for a token of such a kind, with the error
-	// unsupported_token_type: 401, 403 and 404 have been seen at servers. Default:
-	// 200 and {"active":false}.
+	// unsupported_token_type: 401, 403 or 404, for instance. The client's own
+	// authentication is checked before. Default: 200 and {"active":false}.
 	Status int `json:"status,omitempty"`
 }
 

@@ -155,22 +155,24 @@ func TestRequestsOneAfterAnotherAreNeverAtOnce(t *testing.T) {
 }
 
 func TestAnotherProcessLimitsRequestsAndMovesTheClock(t *testing.T) {
-	i := start(t)
-	a := i.control(http.MethodPost, "/rate-limit",
-		`{"requests":9,"token":1,"introspect":1,"retry_after":"date","wait":"30s"}`)
-	require.Equal(t, http.StatusOK, a.Status, a.Raw)
-	require.Equal(t, http.StatusOK, i.control(http.MethodPost, "/clock", `{"ahead":"24h"}`).Status)
-	i.token(refresh("x"))
-	limited := i.token(refresh("x"))
-	require.Equal(t, http.StatusTooManyRequests, limited.Status)
-	until, err := http.ParseTime(limited.Header.Get("Retry-After"))
-	require.NoError(t, err)
-	require.WithinDuration(t, time.Now().Add(24*time.Hour+30*time.Second), until, 5*time.Second)
-	counters := i.control(http.MethodGet, "/counters", "")
-	require.Equal(t, 1, number(t, counters.Body["token_requests_limited"]))
-	require.Equal(t, 1, number(t, counters.Body["token_requests_at_once"]))
-	for _, body := range []string{`{"requests":-1}`, `{"retry_after":"soon"}`, `{"wait":"-1s"}`, `{"per":"second"}`} {
-		require.Equal(t, http.StatusBadRequest, i.control(http.MethodPost, "/rate-limit", body).Status, body)
-	}
-	require.Error(t, i.SetRateLimit(pleotest.RateLimit{Introspect: -1}))
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, pleotest.WithInMemory())
+		a := i.control(http.MethodPost, "/rate-limit",
+			`{"requests":9,"token":1,"introspect":1,"retry_after":"date","wait":"30s"}`)
+		require.Equal(t, http.StatusOK, a.Status, a.Raw)
+		require.Equal(t, http.StatusOK, i.control(http.MethodPost, "/clock", `{"ahead":"24h"}`).Status)
+		i.token(refresh("x"))
+		limited := i.token(refresh("x"))
+		require.Equal(t, http.StatusTooManyRequests, limited.Status)
+		until, err := http.ParseTime(limited.Header.Get("Retry-After"))
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now().Add(24*time.Hour+30*time.Second), until, 5*time.Second)
+		counters := i.control(http.MethodGet, "/counters", "")
+		require.Equal(t, 1, number(t, counters.Body["token_requests_limited"]))
+		require.Equal(t, 1, number(t, counters.Body["token_requests_at_once"]))
+		for _, body := range []string{`{"requests":-1}`, `{"retry_after":"soon"}`, `{"wait":"-1s"}`, `{"per":"second"}`} {
+			require.Equal(t, http.StatusBadRequest, i.control(http.MethodPost, "/rate-limit", body).Status, body)
+		}
+		require.Error(t, i.SetRateLimit(pleotest.RateLimit{Introspect: -1}))
+	})
 }
