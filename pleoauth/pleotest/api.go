@@ -15,7 +15,7 @@ import (
 // apiHandler asks for a token first, whatever the address, and routes then.
 func (e *Emulator) apiHandler() http.Handler {
 	routes := e.apiRoutes()
-	return e.tracked(e.faulty(API, func(w http.ResponseWriter, r *http.Request) {
+	return e.tracked(e.dated(e.faulty(API, func(w http.ResponseWriter, r *http.Request) {
 		caller, failure := e.admit(r)
 		if failure == nil {
 			routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
@@ -32,7 +32,7 @@ func (e *Emulator) apiHandler() http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		failure.write(w)
-	}))
+	})))
 }
 
 // caller is who an API call is made for.

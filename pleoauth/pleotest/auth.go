@@ -11,7 +11,7 @@ func (e *Emulator) authHandler() http.Handler {
 	mux.Handle("/oauth/authorize", e.faulty(Authorise, e.serveAuthorise))
 	mux.Handle("/oauth/token", e.faulty(Token, e.serveToken))
 	mux.Handle("/oauth/token/introspect", e.faulty(Introspect, e.serveIntrospect))
-	return e.tracked(mux)
+	return e.tracked(e.dated(mux))
 }
 
 // oauthError is an error as OAuth spells it (RFC 6749 section 5.2), with the

@@ -54,6 +54,26 @@ func (e *Emulator) controlHandler() http.Handler {
 		e.SetEarlyRefusal(body.Early)
 		return body, nil
 	}))
+	mux.HandleFunc("POST /second-consent", take(func(body struct {
+		Replacing bool `json:"replacing"`
+	}) (any, error) {
+		e.SetSecondConsentReplacing(body.Replacing)
+		return body, nil
+	}))
+	mux.HandleFunc("POST /introspection", take(func(body Introspection) (any, error) {
+		return body, e.SetIntrospection(body)
+	}))
+	mux.HandleFunc("POST /rate-limit", take(func(body wireRateLimit) (any, error) {
+		return body, e.SetRateLimit(RateLimit{
+			body.Requests, body.Token, body.Introspect, body.RetryAfter, time.Duration(body.Wait),
+		})
+	}))
+	mux.HandleFunc("POST /clock", take(func(body struct {
+		Ahead wireDuration `json:"ahead"`
+	}) (any, error) {
+		e.SetClockAhead(time.Duration(body.Ahead))
+		return body, nil
+	}))
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { tell(w, e.overview()) })
 	mux.HandleFunc("GET /secrets", func(w http.ResponseWriter, _ *http.Request) { tell(w, e.Secrets()) })
 	return e.tracked(sameOrigin.Handler(mux))
@@ -63,6 +83,15 @@ type issueRequest struct {
 	ClientID string `json:"client_id"`
 	Company  string `json:"company"`
 	Scope    string `json:"scope"`
+}
+
+// wireRateLimit is a [RateLimit] as JSON.
+type wireRateLimit struct {
+	Requests   int          `json:"requests"`
+	Token      int          `json:"token"`
+	Introspect int          `json:"introspect"`
+	RetryAfter RetryAfter   `json:"retry_after"`
+	Wait       wireDuration `json:"wait"`
 }
 
 func tell(w http.ResponseWriter, body any) { writeUncached(w, http.StatusOK, body) }
@@ -129,6 +158,10 @@ func (e *Emulator) overview() any {
 	}
 	return map[string]any{
 		"clients": clients, "companies": companies, "authorisations": authorisations,
-		"access_token_life": e.life.String(), "consent": e.consent.Decision,
+		"access_token_life": e.life.String(), "consent": e.consent.Decision, "clock_ahead": e.ahead.String(),
+		"second_consent_replacing": e.oneFamily,
+		"introspection":            e.ignorant, "rate_limit": wireRateLimit{
+			e.limit.Requests, e.limit.Token, e.limit.Introspect, e.limit.RetryAfter, wireDuration(e.limit.Wait),
+		},
 	}
 }

@@ -35,7 +35,9 @@ type wireFault struct {
 	DelayAfter           wireDuration               `json:"delay_after,omitempty"`
 	Hold                 Stage                      `json:"hold,omitempty"`
 	Drop                 Stage                      `json:"drop,omitempty"`
+	Transfer             Transfer                   `json:"transfer,omitempty"`
 	Reset                bool                       `json:"reset,omitempty"`
+	GoAway               bool                       `json:"go_away,omitempty"`
 	Status               int                        `json:"status,omitempty"`
 	Header               http.Header                `json:"header,omitempty"`
 	Body                 string                     `json:"body,omitempty"`
@@ -43,6 +45,10 @@ type wireFault struct {
 	ProcessAfter         wireDuration               `json:"process_after,omitempty"`
 	Set                  map[string]json.RawMessage `json:"set,omitempty"`
 	Omit                 []string                   `json:"omit,omitempty"`
+	Pad                  map[string]Padding         `json:"pad,omitempty"`
+	Prefix               string                     `json:"prefix,omitempty"`
+	Suffix               string                     `json:"suffix,omitempty"`
+	Gzip                 bool                       `json:"gzip,omitempty"`
 	AccessDeadOnArrival  bool                       `json:"access_dead_on_arrival,omitempty"`
 	RefreshDeadOnArrival bool                       `json:"refresh_dead_on_arrival,omitempty"`
 	Lag                  wireDuration               `json:"lag,omitempty"`
@@ -53,8 +59,9 @@ type wireFault struct {
 func (f Fault) MarshalJSON() ([]byte, error) {
 	w := wireFault{
 		f.Endpoint, f.GrantType, f.ClientID, f.Company, f.Kind, f.Method, f.Path, f.Skip, f.Times,
-		wireDuration(f.DelayBefore), wireDuration(f.DelayAfter), f.Hold, f.Drop, f.Reset,
+		wireDuration(f.DelayBefore), wireDuration(f.DelayAfter), f.Hold, f.Drop, f.Transfer, f.Reset, f.GoAway,
 		f.Status, f.Header, f.Body, f.Process, wireDuration(f.ProcessAfter), nil, f.Omit,
+		f.Pad, f.Prefix, f.Suffix, f.Gzip,
 		f.AccessDeadOnArrival, f.RefreshDeadOnArrival, wireDuration(f.Lag),
 	}
 	for name, value := range f.Set {
@@ -75,10 +82,11 @@ func (w *wireFault) fault() Fault {
 		Endpoint: w.Endpoint, GrantType: w.GrantType, ClientID: w.ClientID, Company: w.Company, Kind: w.Kind,
 		Method: w.Method, Path: w.Path, Skip: w.Skip, Times: w.Times,
 		DelayBefore: time.Duration(w.DelayBefore), DelayAfter: time.Duration(w.DelayAfter),
-		Hold: w.Hold, Drop: w.Drop, Reset: w.Reset,
+		Hold: w.Hold, Drop: w.Drop, Transfer: w.Transfer, Reset: w.Reset, GoAway: w.GoAway,
 		Status: w.Status, Header: w.Header, Body: w.Body,
 		Process: w.Process, ProcessAfter: time.Duration(w.ProcessAfter),
-		Omit: w.Omit, AccessDeadOnArrival: w.AccessDeadOnArrival, RefreshDeadOnArrival: w.RefreshDeadOnArrival,
+		Omit: w.Omit, Pad: w.Pad, Prefix: w.Prefix, Suffix: w.Suffix, Gzip: w.Gzip,
+		AccessDeadOnArrival: w.AccessDeadOnArrival, RefreshDeadOnArrival: w.RefreshDeadOnArrival,
 		Lag: time.Duration(w.Lag),
 	}
 	for name, value := range w.Set {

@@ -62,9 +62,10 @@ func TestAFaultIsTheSameInJSON(t *testing.T) {
 	fault := pleotest.Fault{
 		Endpoint: pleotest.API, GrantType: "g", ClientID: "c", Company: "Harbour & Finch Ltd", Kind: pleotest.AccessToken,
 		Method: "GET", Path: "/p", Skip: 1, Times: 2, DelayBefore: time.Second, DelayAfter: 2 * time.Second,
-		Hold: pleotest.AfterProcessing, Drop: pleotest.MidBody, Reset: true, Status: 500,
+		Hold: pleotest.AfterProcessing, Transfer: pleotest.NoLastChunk, Reset: true, Status: 500,
 		Header: http.Header{"A": {"b"}}, Body: "x", Process: pleotest.ProcessedLater, ProcessAfter: 3 * time.Second,
-		Set: map[string]any{"a": 1}, Omit: []string{"b"}, AccessDeadOnArrival: true, RefreshDeadOnArrival: true,
+		Set: map[string]any{"a": 1}, Omit: []string{"b"}, Pad: map[string]pleotest.Padding{"c": {Before: "d", After: "e"}},
+		Prefix: "\ufeff", Suffix: "//", Gzip: true, AccessDeadOnArrival: true, RefreshDeadOnArrival: true,
 		Lag: 4 * time.Second,
 	}
 	encoded, err := json.Marshal(fault)
@@ -74,6 +75,11 @@ func TestAFaultIsTheSameInJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(i.control(http.MethodGet, "/faults", "").Raw), &listed))
 	require.JSONEq(t, string(encoded), string(listed[0].Fault))
 	require.Contains(t, string(encoded), `"delay_before":"1s"`)
+	encoded, err = json.Marshal(pleotest.Fault{GoAway: true})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"go_away":true}`, string(encoded))
+	require.Equal(t, http.StatusBadRequest, i.control(http.MethodPost, "/faults", `{"drop":"after","reset":true,"go_away":true}`).Status)
+	require.Equal(t, http.StatusCreated, i.control(http.MethodPost, "/faults", string(encoded)).Status)
 }
 
 func TestAnotherProcessRevokesAndSetsLives(t *testing.T) {

@@ -30,6 +30,59 @@
 // A test that only needs a token calls [Emulator.Issue]. A test that must not
 // wait for real time runs in a testing/synctest bubble with [WithInMemory].
 //
+// # What to test, and how
+//
+// The pair arrives whole, and the answer is odd. The old pair is dead, so a
+// client that gives up here has lost the connection:
+//
+//	// chunked, and the last chunk never comes: FIN. With Reset: true, RST
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Transfer: pleotest.NoLastChunk})
+//	// Content-Length is one too large
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Transfer: pleotest.LengthTooLarge})
+//	// no length, and a RST where the body ends
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Transfer: pleotest.NoLength, Reset: true})
+//	// compressed; a byte order mark; a comment; a line feed in the token
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Gzip: true})
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Prefix: "\ufeff"})
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Suffix: "<!-- cached -->"})
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Pad: map[string]pleotest.Padding{"access_token": {After: "\n"}}})
+//
+// The server answers 502 and processes the request all the same, 1.5 seconds
+// later. The code that is then redeemed kills the pair of the consent before,
+// if the two are one authorisation:
+//
+//	pleo.SetSecondConsentReplacing(true)
+//	pleo.Fault(pleotest.Fault{
+//		Endpoint:     pleotest.Token,
+//		GrantType:    pleotest.AuthorizationCode,
+//		Status:       http.StatusBadGateway,
+//		Process:      pleotest.ProcessedLater,
+//		ProcessAfter: 1500 * time.Millisecond,
+//	})
+//
+// A request is taken and never answered: hold it, and release nothing. With
+// [AfterProcessing] it has taken effect:
+//
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: pleotest.BeforeProcessing})
+//
+// The token and introspection endpoints answer 429 from the eleventh request in
+// a second on. Retry-After is a date, by a clock that is two minutes ahead.
+// [Counters] has the most requests in a second and at once:
+//
+//	pleo := pleotest.NewServer(
+//		pleotest.WithRateLimit(pleotest.RateLimit{Requests: 10, RetryAfter: pleotest.HTTPDate}),
+//		pleotest.WithClockAhead(2*time.Minute))
+//
+// The introspection endpoint does not know refresh tokens: it calls them
+// inactive, or answers 404 with Status: 404:
+//
+//	err := pleo.SetIntrospection(pleotest.Introspection{Unknown: []pleotest.TokenKind{pleotest.RefreshToken}})
+//
+// A server that speaks HTTP/2 ([WithTLS]) closes the connection by a GOAWAY, and
+// has not processed the call. With [AfterProcessing] or [MidBody] it has:
+//
+//	pleo.Fault(pleotest.Fault{Endpoint: pleotest.API, Drop: pleotest.BeforeProcessing, GoAway: true})
+//
 // # In a program
 //
 // [StartServer] listens on given addresses ([WithAuthAddress],
@@ -82,6 +135,12 @@
 //	POST   /approve, /deny        {"url":…,"company":…}: answers {"redirect":…}
 //	POST   /issue                 {"client_id":…,"company":…,"scope":…}: a pair of tokens
 //	POST   /refuse-early          {"early":true}: see WithEarlyRefusal
+//	POST   /second-consent        {"replacing":true}: see WithSecondConsentReplacing
+//	POST   /rate-limit            {"requests":10,"token":5,"introspect":5,"retry_after":"seconds|date|none","wait":"7s"}:
+//	                              see RateLimit; {} for no limit
+//	POST   /clock                 {"ahead":"1h"}: see WithClockAhead
+//	POST   /introspection         {"unknown":["refresh_token","access_token"],"status":404}: see Introspection;
+//	                              {} knows all
 //	GET    /state                 clients, companies and authorisations, without secrets or tokens
 //	GET    /secrets               see Emulator.Secrets
 //

@@ -25,23 +25,29 @@ type Emulator struct {
 	settings settings
 	log      *slog.Logger
 
-	mu       sync.Mutex
-	clients  map[string]Client
-	families map[string]*family
-	tokens   map[string]*token
-	codes    map[string]*code
-	pending  map[string]pending
-	jobs     map[string][]exportJob
-	secrets  map[string]struct{}
-	consent  consent
-	counters Counters
-	faults   []*ActiveFault
-	faultSeq int
-	early    bool
-	life     time.Duration
-	changed  chan struct{}
-	conns    map[net.Conn]struct{}
-	saveErr  error
+	mu        sync.Mutex
+	clients   map[string]Client
+	families  map[string]*family
+	tokens    map[string]*token
+	codes     map[string]*code
+	pending   map[string]pending
+	jobs      map[string][]exportJob
+	secrets   map[string]struct{}
+	consent   consent
+	counters  Counters
+	faults    []*ActiveFault
+	faultSeq  int
+	early     bool
+	oneFamily bool
+	ignorant  Introspection
+	limit     RateLimit
+	ahead     time.Duration
+	admitted  admitted
+	traffic   traffic
+	life      time.Duration
+	changed   chan struct{}
+	conns     map[net.Conn]struct{}
+	saveErr   error
 
 	// done ends every wait; work counts what must have ended when Close
 	// returns, handlers those of a Server.
@@ -64,17 +70,21 @@ func NewEmulator(options ...Option) (*Emulator, error) {
 
 func newEmulator(s settings) (*Emulator, error) {
 	e := &Emulator{
-		settings: s,
-		log:      s.logger,
-		clients:  map[string]Client{},
-		secrets:  map[string]struct{}{},
-		pending:  map[string]pending{},
-		conns:    map[net.Conn]struct{}{},
-		consent:  s.consent,
-		early:    s.earlyRefusal,
-		life:     s.accessTokenLife,
-		changed:  make(chan struct{}),
-		done:     make(chan struct{}),
+		settings:  s,
+		log:       s.logger,
+		clients:   map[string]Client{},
+		secrets:   map[string]struct{}{},
+		pending:   map[string]pending{},
+		conns:     map[net.Conn]struct{}{},
+		consent:   s.consent,
+		early:     s.earlyRefusal,
+		oneFamily: s.sameFamily,
+		ignorant:  s.introspection,
+		limit:     s.rateLimit,
+		ahead:     s.clockAhead,
+		life:      s.accessTokenLife,
+		changed:   make(chan struct{}),
+		done:      make(chan struct{}),
 	}
 	e.settings.authURL = cmp.Or(s.authURL, "https://auth.pleo.io")
 	e.settings.apiURL = cmp.Or(s.apiURL, "https://external.pleo.io")
@@ -153,6 +163,15 @@ func (e *Emulator) SetEarlyRefusal(early bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.early = early
+}
+
+// SetSecondConsentReplacing says whether a consent from now on is the same
+// authorisation as the last one of the same company to the same client (true),
+// or independent of it (false); see [WithSecondConsentReplacing].
+func (e *Emulator) SetSecondConsentReplacing(replacing bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.oneFamily = replacing
 }
 
 // pause waits, whether or not the client still does: a server finishes what it

@@ -4,10 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
@@ -118,4 +122,56 @@ func ExampleEmulator_Fault() {
 	// 400 Bad Request
 	// replays: 1
 	// connected: false
+}
+
+// The answer to a refresh has the whole pair and no last chunk: the connection
+// ends with a RST instead. The old pair is dead, so a client has to use what it
+// read.
+func ExampleTransfer() {
+	pleo := pleotest.NewServer()
+	defer pleo.Close()
+	authorisation, err := pleo.Issue("", "", "")
+	if err != nil {
+		panic(err)
+	}
+	pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Transfer: pleotest.NoLastChunk, Reset: true})
+
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {authorisation.RefreshToken}}
+	request, _ := http.NewRequest(http.MethodPost, pleo.AuthURL+"/oauth/token", strings.NewReader(form.Encode()))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(url.QueryEscape(pleo.ClientID), url.QueryEscape(pleo.ClientSecret))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	var tokens struct {
+		AccessToken string `json:"access_token"`
+	}
+	complete := json.Unmarshal(body, &tokens) == nil
+
+	fmt.Println(response.Status)
+	fmt.Println("reset by the server:", errors.Is(err, syscall.ECONNRESET))
+	fmt.Println("complete:", complete && tokens.AccessToken == pleo.Authorisations(pleotest.Target{})[0].AccessToken)
+	// Output:
+	// 200 OK
+	// reset by the server: true
+	// complete: true
+}
+
+// The third request in a second is refused, with "Retry-After: 7".
+func ExampleWithRateLimit() {
+	pleo := pleotest.NewServer(pleotest.WithRateLimit(pleotest.RateLimit{Requests: 2, Wait: 7 * time.Second}))
+	defer pleo.Close()
+
+	for range 3 {
+		response, err := http.Post(pleo.AuthURL+"/oauth/token", "application/x-www-form-urlencoded", nil)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(response.StatusCode, response.Header.Get("Retry-After"))
+		_ = response.Body.Close()
+	}
+	fmt.Println("refused:", pleo.Counters().TokenRequestsLimited)
 }

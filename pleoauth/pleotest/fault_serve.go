@@ -3,11 +3,9 @@ package pleotest
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,42 +19,29 @@ func (e *Emulator) faulty(endpoint Endpoint, next http.HandlerFunc) http.Handler
 		if endpoint != API {
 			form = bufferForm(r)
 		}
-		e.countRequest(endpoint, r, form)
+		leave := e.arrive(endpoint, r, form)
+		defer leave()
+		if e.limited(endpoint, w) {
+			return
+		}
 		if active := e.meet(endpoint, r, form); active != nil {
-			e.serveFault(active, w, r, next)
+			e.serveFault(active, w, r, next, leave)
 			return
 		}
 		next(w, r)
 	})
 }
 
-func (e *Emulator) countRequest(endpoint Endpoint, r *http.Request, form url.Values) {
-	e.count(func(c *Counters) {
-		switch {
-		case endpoint == API:
-			c.APICalls++
-		case endpoint == Introspect:
-			c.Introspections++
-		case endpoint == Authorise && r.Method != http.MethodPost:
-			c.AuthoriseRequests++
-		case endpoint == Token:
-			c.TokenRequests++
-			switch form.Get("grant_type") {
-			case AuthorizationCode:
-				c.ExchangeRequests++
-			case RefreshToken:
-				c.RefreshRequests++
-			}
-		}
-	})
-}
-
 // serveFault lets a fault happen, in the order that [Fault] gives.
-func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc, leave func()) {
 	f := &active.fault
 	r = withFault(r, f)
+	if f.GoAway && f.Drop == "" && f.Transfer == "" {
+		w.Header().Set("Connection", "close")
+	}
 	if !e.pause(f.DelayBefore) || !active.holdAt(BeforeProcessing) || f.Drop == BeforeProcessing {
-		drop(w, f.Reset)
+		leave()
+		drop(w, r, f)
 		return
 	}
 	if f.Status == 0 && f.beforeOnly() {
@@ -78,8 +63,10 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 			next(newAnswer(), later)
 		})
 	}
-	if !e.pause(f.DelayAfter) || !active.holdAt(AfterProcessing) || f.Drop == AfterProcessing {
-		drop(w, f.Reset)
+	proceed := e.pause(f.DelayAfter) && active.holdAt(AfterProcessing) && f.Drop != AfterProcessing
+	leave()
+	if !proceed {
+		drop(w, r, f)
 		return
 	}
 	if f.Status != 0 {
@@ -87,9 +74,14 @@ func (e *Emulator) serveFault(active *ActiveFault, w http.ResponseWriter, r *htt
 	} else {
 		own.edit(f)
 	}
+	own.wrap(f)
+	if f.Transfer != "" {
+		e.transfer(own, w, r, f)
+		return
+	}
 	if f.Drop == MidBody {
 		own.writeHalf(w)
-		drop(w, f.Reset)
+		drop(w, r, f)
 		return
 	}
 	own.writeTo(w)
@@ -121,20 +113,13 @@ func detach(r *http.Request) *http.Request {
 }
 
 // drop ends a connection without another byte.
-func drop(w http.ResponseWriter, reset bool) {
+func drop(w http.ResponseWriter, r *http.Request, f *Fault) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2 has no connection to give: its stream is reset
+		endStream(r, f) // HTTP/2 has no connection to give
 	}
-	if reset {
-		raw := conn
-		if secure, ok := raw.(*tls.Conn); ok {
-			raw = secure.NetConn()
-		}
-		if socket, ok := raw.(*net.TCPConn); ok {
-			_ = socket.SetLinger(0)
-			_ = socket.Close() // ahead of TLS, whose close would send an alert
-		}
+	if f.Reset {
+		reset(conn)
 	}
 	_ = conn.Close()
 }
@@ -180,13 +165,14 @@ func scripted(f *Fault) *answer {
 
 // edit changes members of a JSON object; any other body is left alone.
 func (a *answer) edit(f *Fault) {
-	if len(f.Set) == 0 && len(f.Omit) == 0 {
+	if len(f.Set) == 0 && len(f.Omit) == 0 && len(f.Pad) == 0 {
 		return
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(a.body, &members) != nil {
 		return
 	}
+	pad(members, f.Pad)
 	for name, value := range f.Set {
 		encoded, err := json.Marshal(value)
 		if err != nil {

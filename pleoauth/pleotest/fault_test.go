@@ -1,9 +1,11 @@
 package pleotest_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,6 +154,59 @@ func TestAnErrorWhileStillWorking(t *testing.T) {
 		require.False(t, i.alive(a.Refresh))
 		require.Equal(t, 1, i.Counters().Refreshes)
 	})
+}
+
+func TestACodeCanBeRedeemedAfterTheErrorWasAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, pleotest.WithInMemory(), pleotest.WithSecondConsentReplacing())
+		older := i.connect("")
+		code := i.code("")
+		i.Fault(pleotest.Fault{
+			Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Status: http.StatusBadGateway,
+			Process: pleotest.ProcessedLater, ProcessAfter: 1500 * time.Millisecond,
+		})
+		require.Equal(t, http.StatusBadGateway, i.token(exchange(code)).Status)
+		time.Sleep(1500*time.Millisecond - time.Nanosecond)
+		require.True(t, i.alive(older.Refresh), "asked too early")
+		require.Equal(t, 1, i.Counters().Exchanges)
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		require.Equal(t, 2, i.Counters().Exchanges)
+		require.False(t, i.alive(older.Access))
+		require.False(t, i.alive(older.Refresh))
+		now := i.Authorisations(pleotest.Target{})
+		require.Len(t, now, 1)
+		require.True(t, i.alive(now[0].RefreshToken), "a pair that no client has")
+		require.Equal(t, "invalid_grant", i.token(exchange(code)).error())
+		require.Equal(t, 1, i.Counters().CodeReplays)
+		require.False(t, i.alive(now[0].RefreshToken), "the code's second use killed it")
+	})
+}
+
+func TestARequestCanBeTakenAndNeverAnswered(t *testing.T) {
+	for _, stage := range []pleotest.Stage{pleotest.BeforeProcessing, pleotest.AfterProcessing} {
+		t.Run(string(stage), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := start(t, pleotest.WithInMemory(), pleotest.WithSecondConsentReplacing())
+				older := i.connect("")
+				code := i.code("")
+				i.http.Timeout = time.Minute
+				taken := i.Fault(pleotest.Fault{Endpoint: pleotest.Token, Hold: stage, Times: 2})
+				for _, form := range []url.Values{exchange(code), refresh("x")} {
+					_, err := i.tryToken(form)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+				require.Equal(t, 2, taken.Hits())
+				processed := stage == pleotest.AfterProcessing
+				require.Equal(t, !processed, i.alive(older.Refresh))
+				require.Equal(t, processed, i.Counters().Exchanges == 2)
+				time.Sleep(24 * time.Hour)
+				require.Equal(t, processed, i.Counters().Exchanges == 2, "it is never processed later")
+				i.Close()
+				require.Equal(t, processed, i.Counters().Exchanges == 2, "and not at the end")
+			})
+		})
+	}
 }
 
 func TestMembersOfAnAnswerCanBeLeftOutOrChanged(t *testing.T) {

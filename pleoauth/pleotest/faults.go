@@ -53,7 +53,8 @@ const Always = -1
 // Fault is something that goes wrong, and the requests that it happens to. What
 // is left empty does not narrow and does not happen. Where several things are
 // set they happen in this order: delay, hold and drop before processing;
-// processing; delay, hold and drop after it; the answer.
+// processing; delay, hold and drop after it; the answer. The answer is changed
+// in this order: Pad, Set and Omit; Prefix and Suffix; Gzip; Transfer.
 //
 // Delays and holds do not end when the client hangs up: a server finishes what
 // it has begun.
@@ -87,8 +88,22 @@ type Fault struct {
 	// Drop ends the connection instead of answering, with a FIN, or with a RST if
 	// Reset is set. Before processing, the API has not read the body yet: then
 	// the system may make a RST of a FIN.
-	Drop  Stage
+	Drop Stage
+	// Transfer ends the connection after an answer that is whole, and says how
+	// the answer shows its end. With a FIN, too, or with a RST.
+	Transfer Transfer
+	// Reset makes the end of a connection, by Drop or Transfer, a RST. It comes
+	// when the client's system has received what was sent before. In memory
+	// ([WithInMemory]), the client's reads and writes fail with ECONNRESET.
 	Reset bool
+	// GoAway is for HTTP/2 ([WithTLS]), where Drop and Transfer reset the
+	// request's stream and the connection goes on: it ends the connection by a
+	// GOAWAY instead. At [BeforeProcessing] that says that the request was not
+	// processed, so a client may send it again; later, that it may have been. It
+	// names one stream for all: let there be one request at a time on the
+	// connection. Without Drop and Transfer the answer comes whole, and the
+	// connection ends after it, as "Connection: close" makes it do in HTTP/1.1.
+	GoAway bool
 
 	// Status, Header and Body are an answer in place of ours; Process says what
 	// becomes of the request. Without a Content-Type the body is taken for JSON
@@ -104,6 +119,16 @@ type Fault struct {
 	// emulator does is not changed by what it says.
 	Set  map[string]any
 	Omit []string
+	// Pad puts text around string members of our JSON answer, inside the string:
+	// {"access_token": {After: "\n"}} for a token with a line feed at its end.
+	Pad map[string]Padding
+	// Prefix and Suffix are sent before and after the body of an answer, ours or
+	// Body: a byte order mark ("\ufeff"), a comment.
+	Prefix string
+	Suffix string
+	// Gzip compresses the body, after all other changes, and says so in
+	// Content-Encoding. What the client accepts is not looked at.
+	Gzip bool
 
 	// AccessDeadOnArrival and RefreshDeadOnArrival let the token endpoint issue
 	// a token that is dead already.
@@ -129,6 +154,16 @@ func (f *Fault) check() error {
 	default:
 		return fmt.Errorf("cannot drop at %q", f.Drop)
 	}
+	switch f.Transfer {
+	case "", ExactLength, LengthTooLarge, LengthTooSmall, NoLength, NoLastChunk:
+	default:
+		return fmt.Errorf("no transfer %q", f.Transfer)
+	}
+	for name := range f.Pad {
+		if _, ok := f.Set[name]; ok {
+			return fmt.Errorf("%q is both set and padded", name)
+		}
+	}
 	switch f.Process {
 	case NotProcessed, ProcessedFirst, ProcessedLater:
 	default:
@@ -139,8 +174,14 @@ func (f *Fault) check() error {
 		return errors.New("an answer of its own needs a status")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("%d is no status of an answer", f.Status)
-	case f.Reset && f.Drop == "":
-		return errors.New("reset says how to drop: drop says when")
+	case f.Reset && f.Drop == "" && f.Transfer == "":
+		return errors.New("reset says how a connection ends: drop or transfer says when")
+	case f.Reset && f.GoAway:
+		return errors.New("a connection ends with a reset or a go away")
+	case f.Drop != "" && f.Transfer != "":
+		return errors.New("an answer that is dropped is not transferred")
+	case f.Transfer != "" && (f.Status == http.StatusNoContent || f.Status == http.StatusNotModified):
+		return fmt.Errorf("an answer with status %d has no body to transfer", f.Status)
 	case f.Times < Always || f.Skip < 0:
 		return errors.New("times and skip are counts")
 	}
@@ -154,7 +195,8 @@ func (f *Fault) check() error {
 // be streamed or the connection be upgraded.
 func (f *Fault) beforeOnly() bool {
 	return f.DelayAfter == 0 && f.Hold != AfterProcessing && f.Drop != AfterProcessing && f.Drop != MidBody &&
-		len(f.Set) == 0 && len(f.Omit) == 0
+		len(f.Set) == 0 && len(f.Omit) == 0 && len(f.Pad) == 0 &&
+		f.Prefix == "" && f.Suffix == "" && !f.Gzip && f.Transfer == ""
 }
 
 // ActiveFault is a [Fault] that has been set.

@@ -145,13 +145,18 @@ func (e *Emulator) mint(f *family, kind TokenKind, now time.Time, life time.Dura
 // authorise begins a family, or finds the one that a second consent renews.
 func (e *Emulator) authorise(clientID string, company Company, scope string) *family {
 	now := time.Now()
-	if e.settings.sameFamily {
+	if e.oneFamily {
+		var latest *family
 		for _, f := range e.families {
-			if f.ClientID == clientID && f.Company == company.URN() {
-				f.kill("", deathReplaced, now)
-				f.Scope, f.Authorised = scope, now
-				return f
+			if f.ClientID == clientID && f.Company == company.URN() &&
+				(latest == nil || f.Authorised.After(latest.Authorised)) {
+				latest = f
 			}
+		}
+		if latest != nil {
+			latest.kill("", deathReplaced, now)
+			latest.Scope, latest.Authorised = scope, now
+			return latest
 		}
 	}
 	f := &family{

@@ -115,3 +115,51 @@ func TestExpiryOnDemandLooksLikeExpiry(t *testing.T) {
 	require.Equal(t, 1, i.Expire(pleotest.Target{Kind: pleotest.AccessToken}))
 	require.Equal(t, http.StatusUnauthorized, i.call(a.Access, "/v1/companies").Status)
 }
+
+func TestIntrospectionCanBeIgnorantOfTokens(t *testing.T) {
+	refreshTokens := []pleotest.TokenKind{pleotest.RefreshToken}
+	both := []pleotest.TokenKind{pleotest.AccessToken, pleotest.RefreshToken}
+	i := start(t, pleotest.WithIntrospection(pleotest.Introspection{Unknown: refreshTokens}))
+	a := i.connect("")
+	require.True(t, i.alive(a.Access))
+	require.Equal(t, `{"active":false}`+"\n", i.introspect(a.Refresh).Raw)
+	hinted := url.Values{"token": {a.Refresh}, "token_type_hint": {"access_token"}}
+	require.Equal(t, false, i.post("/oauth/token/introspect", hinted).Body["active"], "a hint does not help")
+
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound} {
+		require.NoError(t, i.SetIntrospection(pleotest.Introspection{Unknown: refreshTokens, Status: status}))
+		got := i.introspect(a.Refresh)
+		require.Equal(t, status, got.Status)
+		require.Equal(t, "unsupported_token_type", got.error())
+		require.True(t, i.alive(a.Access))
+		hinted = url.Values{"token": {"never issued"}, "token_type_hint": {"refresh_token"}}
+		require.Equal(t, status, i.post("/oauth/token/introspect", hinted).Status)
+	}
+	require.Zero(t, i.Counters().ClientRefusals)
+
+	require.NoError(t, i.SetIntrospection(pleotest.Introspection{Unknown: both}))
+	require.False(t, i.alive(a.Access))
+	require.False(t, i.alive(a.Refresh))
+	require.NoError(t, i.SetIntrospection(pleotest.Introspection{}))
+	require.True(t, i.alive(a.Refresh))
+	require.Equal(t, http.StatusOK, i.token(refresh(a.Refresh)).Status, "the token endpoint knows them all the time")
+
+	for _, wrong := range []pleotest.Introspection{
+		{Unknown: []pleotest.TokenKind{"cookie"}}, {Unknown: both, Status: 200}, {Status: 404},
+	} {
+		require.Error(t, i.SetIntrospection(wrong))
+		_, err := pleotest.NewEmulator(pleotest.WithIntrospection(wrong))
+		require.Error(t, err)
+	}
+}
+
+func TestAnotherProcessMakesIntrospectionIgnorant(t *testing.T) {
+	i := start(t)
+	a := i.connect("")
+	set := i.control(http.MethodPost, "/introspection", `{"unknown":["refresh_token"],"status":403}`)
+	require.Equal(t, http.StatusOK, set.Status, set.Raw)
+	require.Equal(t, http.StatusForbidden, i.introspect(a.Refresh).Status)
+	require.Equal(t, http.StatusOK, i.control(http.MethodPost, "/introspection", `{}`).Status)
+	require.True(t, i.alive(a.Refresh))
+	require.Equal(t, http.StatusBadRequest, i.control(http.MethodPost, "/introspection", `{"unknown":["x"]}`).Status)
+}

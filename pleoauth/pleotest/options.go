@@ -1,6 +1,7 @@
 package pleotest
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,6 +21,9 @@ type settings struct {
 	issuerParameter  bool
 	sameFamily       bool
 	earlyRefusal     bool
+	rateLimit        RateLimit
+	clockAhead       time.Duration
+	introspection    Introspection
 	stateFile        string
 	logger           *slog.Logger
 	authURL          string
@@ -52,6 +56,9 @@ func newSettings(options []Option) (settings, error) {
 	first := &s.clients[0]
 	first.RedirectURIs = append(slices.Clip(first.RedirectURIs), s.redirectURIs...)
 	if err := s.consent.check(); err != nil {
+		return s, err
+	}
+	if err := errors.Join(s.rateLimit.check(), s.introspection.check()); err != nil {
 		return s, err
 	}
 	for _, life := range []time.Duration{s.accessTokenLife, s.refreshTokenLife, s.codeLife} {
@@ -107,7 +114,8 @@ func WithIssuerParameter() Option {
 // WithSecondConsentReplacing makes a second consent of the same company to the
 // same client the same authorisation: it kills the tokens of the first, and a
 // replay of those kills its own. Pleo's documentation does not say which way
-// it is. Default: two consents are independent.
+// it is. [Emulator.SetSecondConsentReplacing] changes it later. Default: two
+// consents are independent.
 func WithSecondConsentReplacing() Option {
 	return func(s *settings) { s.sameFamily = true }
 }
@@ -116,6 +124,27 @@ func WithSecondConsentReplacing() Option {
 // request's body; see [Emulator.SetEarlyRefusal]. Default: after.
 func WithEarlyRefusal() Option {
 	return func(s *settings) { s.earlyRefusal = true }
+}
+
+// WithRateLimit limits the requests that the authorisation server takes a
+// second. [Emulator.SetRateLimit] changes it later. Default: no limit.
+func WithRateLimit(limit RateLimit) Option {
+	return func(s *settings) { s.rateLimit = limit }
+}
+
+// WithClockAhead sets how far the clock that answers show is ahead of this
+// machine's; negative for behind. They show it in the header Date, in a
+// Retry-After that is a date ([HTTPDate]), and in iat and exp of introspection.
+// Tokens and codes live as long as they do without. [Emulator.SetClockAhead]
+// changes it later. Default 0.
+func WithClockAhead(ahead time.Duration) Option {
+	return func(s *settings) { s.clockAhead = ahead }
+}
+
+// WithIntrospection makes the introspection endpoint ignorant of tokens of some
+// kind. [Emulator.SetIntrospection] changes it later. Default: it knows all.
+func WithIntrospection(introspection Introspection) Option {
+	return func(s *settings) { s.introspection = introspection }
 }
 
 // WithStateFile loads the state from a file, if the file is there, and saves it
@@ -155,7 +184,8 @@ func WithControlAddress(address string) Option {
 }
 
 // WithTLS makes a [Server] serve its authorisation and API servers over TLS,
-// with a certificate made for it; see [Server.CertPool].
+// with a certificate made for it; see [Server.CertPool]. Clients that offer
+// HTTP/2 get it.
 func WithTLS() Option {
 	return func(s *settings) { s.tls = true }
 }

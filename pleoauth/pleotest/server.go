@@ -63,7 +63,10 @@ func StartServer(options ...Option) (*Server, error) {
 			return nil, fmt.Errorf("making a certificate: %w", err)
 		}
 		s.certificate = certificate.Leaf
-		secure = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		secure = &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"h2", "http/1.1"},
+		}
 	}
 	var listeners []net.Listener
 	closeAll := func() {
@@ -98,7 +101,7 @@ func StartServer(options ...Option) (*Server, error) {
 		return nil, err
 	}
 	for i, handler := range []http.Handler{s.Auth, s.API, s.Control} {
-		s.serve(listeners[i], handler)
+		s.serve(listeners[i], handler, settings.tls && i < 2)
 	}
 	return s, nil
 }
@@ -116,11 +119,19 @@ func (s *Server) listen(inMemory bool, name, address string) (net.Listener, stri
 	return listener, listener.Addr().String(), nil
 }
 
-func (s *Server) serve(listener net.Listener, handler http.Handler) {
+func (s *Server) serve(listener net.Listener, handler http.Handler, secure bool) {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	if secure {
+		second, handedOver := http2Server(server, listener.Addr().String())
+		s.run(second, handedOver)
+	}
+	s.run(server, listener)
+}
+
+func (s *Server) run(server *http.Server, listener net.Listener) {
 	s.servers = append(s.servers, server)
 	s.serving.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -168,7 +179,8 @@ func (s *Server) DialContext(ctx context.Context, network, address string) (net.
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// HTTPClient returns a client that reaches and trusts the server. It does not
+// HTTPClient returns a client that reaches and trusts the server. It speaks
+// HTTP/1.1, unless its http.Transport is told to attempt HTTP/2, and does not
 // follow redirects, since what they say is what a test wants to see, and every
 // call of HTTPClient has connections of its own.
 func (s *Server) HTTPClient() *http.Client {

@@ -215,6 +215,59 @@ func TestASecondConsentIsIndependentUnlessItIsTheSameAuthorisation(t *testing.T)
 	})
 }
 
+// Two connections that one company consented to, each with a pair of its own.
+func TestTwoConnectionsOfACompanyHarmEachOtherOnlyAsOneAuthorisation(t *testing.T) {
+	t.Run("independent", func(t *testing.T) {
+		i := start(t)
+		first, second := i.connect(""), i.connect("")
+		spent := first.Refresh
+		first = i.token(refresh(first.Refresh))
+		require.True(t, i.alive(second.Access))
+		second = i.token(refresh(second.Refresh))
+		require.True(t, i.alive(first.Access))
+		require.Equal(t, "invalid_grant", i.token(refresh(spent)).error())
+		require.False(t, i.alive(first.Refresh))
+		require.True(t, i.alive(second.Refresh))
+		require.True(t, i.alive(second.Access))
+	})
+	t.Run("one authorisation, and the token that the second consent killed", func(t *testing.T) {
+		i := start(t)
+		i.SetSecondConsentReplacing(true)
+		first, second := i.connect(""), i.connect("")
+		require.Equal(t, http.StatusUnauthorized, i.call(first.Access, "/v1/companies").Status)
+		second = i.token(refresh(second.Refresh))
+		require.Equal(t, http.StatusOK, second.Status)
+		require.Equal(t, "invalid_grant", i.token(refresh(first.Refresh)).error())
+		require.False(t, i.alive(second.Refresh))
+		require.Equal(t, "invalid_grant", i.token(refresh(second.Refresh)).error())
+		require.Equal(t, 2, i.Counters().DeadRefreshes, "the replaced one, and the one that it killed")
+		require.Zero(t, i.Counters().Replays)
+	})
+	t.Run("one authorisation, and a token spent before the second consent", func(t *testing.T) {
+		i := start(t, pleotest.WithSecondConsentReplacing())
+		first := i.connect("")
+		i.token(refresh(first.Refresh))
+		second := i.connect("")
+		require.Equal(t, "invalid_grant", i.token(refresh(first.Refresh)).error())
+		require.False(t, i.alive(second.Refresh))
+		require.False(t, i.alive(second.Access))
+		require.Equal(t, 1, i.Counters().Replays)
+		require.Zero(t, i.Counters().DeadRefreshes)
+	})
+	t.Run("chosen by another process", func(t *testing.T) {
+		i := start(t)
+		older, first := i.connect(""), i.connect("")
+		require.Equal(t, http.StatusOK, i.control(http.MethodPost, "/second-consent", `{"replacing":true}`).Status)
+		second := i.connect("")
+		require.True(t, i.alive(older.Refresh), "it was independent when it was given")
+		require.False(t, i.alive(first.Refresh))
+		require.Equal(t, http.StatusOK, i.control(http.MethodPost, "/second-consent", `{"replacing":false}`).Status)
+		i.connect("")
+		require.True(t, i.alive(second.Refresh))
+		require.Len(t, i.Authorisations(pleotest.Target{}), 3)
+	})
+}
+
 func TestLivesOfCodesAndRefreshTokensCanBeSet(t *testing.T) {
 	i := start(t, pleotest.WithCodeLife(0))
 	require.Equal(t, "invalid_grant", i.token(exchange(i.code(""))).error())
