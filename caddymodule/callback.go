@@ -87,7 +87,8 @@ func flowOver(err error) bool {
 		!errors.Is(err, pleoauth.ErrAuthorisationPending)
 }
 
-// answer tells the browser what has become of its flow.
+// answer sends the browser on after its flow, or has it wait, or says why the flow
+// failed.
 func (c *Callback) answer(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed, err error) {
 	switch {
 	case err == nil:
