@@ -82,6 +82,8 @@ func (c *apiCall) disconnect() *problem {
 	return nil
 }
 
+// refresh is a person's: [pleoauth.Source.Refresh] does not wait for a time that
+// Pleo has named with Retry-After.
 func (c *apiCall) refresh() *problem {
 	if err := c.source.Refresh(c.r.Context(), c.connection); err != nil {
 		return c.failed(err)

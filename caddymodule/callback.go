@@ -75,19 +75,31 @@ func (c *Callback) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 	if flowOver(err) {
 		cookies.clear(w, r, pleoauth.FlowID(state))
 	}
-	if err != nil {
-		c.fail(w, r, completed, err)
-		return nil
-	}
-	c.succeed(w, r, completed)
+	c.answer(w, r, completed, err)
 	return nil
 }
 
 // flowOver reports whether the flow's cookie is of no more use. With the store
-// away the flow may still be there to be completed, and another browser does
-// not spend it.
+// away the flow may still be there to be completed, a flow that has to wait is
+// completed by the same callback later, and another browser does not spend it.
 func flowOver(err error) bool {
-	return !errors.Is(err, pleoauth.ErrStoreUnavailable) && !errors.Is(err, pleoauth.ErrOtherBrowser)
+	return !errors.Is(err, pleoauth.ErrStoreUnavailable) && !errors.Is(err, pleoauth.ErrOtherBrowser) &&
+		!errors.Is(err, pleoauth.ErrAuthorisationPending)
+}
+
+// answer sends the browser on after its flow, or has it wait, or says why the flow
+// failed.
+func (c *Callback) answer(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed, err error) {
+	switch {
+	case err == nil:
+		c.succeed(w, r, completed)
+	case errors.Is(err, pleoauth.ErrAuthorisationPending):
+		c.logger.Info("an authorisation waits until an earlier request about the connection is settled",
+			zap.String("connection", completed.Connection), zap.Duration("wait", completed.RetryAfter))
+		pendingPage(completed).write(w, r)
+	default:
+		c.fail(w, r, completed, err)
+	}
 }
 
 func (c *Callback) succeed(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed) {
@@ -114,7 +126,7 @@ func (c *Callback) fail(w http.ResponseWriter, r *http.Request, completed pleoau
 	if completed.Connection != "" {
 		again = c.app.startAgain(completed.Connection, completed.ReturnTo)
 	}
-	callbackPage(err, again).write(w, r)
+	callbackPage(err, again, completed.RetryAfter).write(w, r)
 }
 
 func parseCallback(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {

@@ -96,6 +96,9 @@ func printConnection(w io.Writer, info pleoauth.ConnectionInfo, asJSON bool) err
 	line("state", string(info.State))
 	line("reason", string(info.Reason))
 	line("company", printable(info.Subject))
+	if info.Unpinned {
+		line("company", "not confirmed yet: Pleo could not be asked which one it is")
+	}
 	line("generation", fmt.Sprint(info.Generation))
 	line("token obtained", moment(info.ObtainedAt))
 	line("token until", moment(info.ExpiresAt))
@@ -105,6 +108,9 @@ func printConnection(w io.Writer, info pleoauth.ConnectionInfo, asJSON bool) err
 	}
 	if info.Unsettled {
 		line("unsettled", "a refresh may or may not have been processed; Pleo is asked")
+	}
+	if info.Introspection != "" {
+		line("introspection", printable(info.Introspection)+": Pleo calls refresh tokens inactive that it has just issued")
 	}
 	line("sealed with key", info.KeyID)
 	return table.Flush()
@@ -117,7 +123,8 @@ func refreshCommand() *cobra.Command {
 		Long: `
 Has a running proxy refresh the tokens of a connection, waits for it, and shows the
 connection as it is then. The proxy refreshes by itself: this is for trying
-whether it can.
+whether it can. It does not wait for the time that Pleo has named for the next
+attempt (Retry-After), so use it once, and not in a loop.
 `,
 	})
 	cmd.RunE = asking(flags, func(ctx context.Context, cmd *cobra.Command, client *apiClient, args []string) error {

@@ -140,6 +140,12 @@ func noteOn(info pleoauth.ConnectionInfo) string {
 	if info.Unsettled {
 		notes = append(notes, "unsettled")
 	}
+	if info.Unpinned {
+		notes = append(notes, "company not confirmed")
+	}
+	if info.Introspection != "" {
+		notes = append(notes, "introspection "+printable(info.Introspection))
+	}
 	return strings.Join(notes, ", ")
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
 func TestMetricsCanBeRegisteredAgainAndWithSeveralConfigurations(t *testing.T) {
@@ -60,6 +62,50 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	for _, family := range families {
 		require.Regexp(t, `^pleo_[a-z_]+$`, family.GetName())
 		require.Regexp(t, `^[A-Z].*\.$`, family.GetHelp())
+	}
+}
+
+// fakeStats is a source with these figures.
+type fakeStats struct{ stats pleoauth.Stats }
+
+func (f fakeStats) Stats() pleoauth.Stats { return f.stats }
+
+func (fakeStats) DurabilityRisks() []pleoauth.DurabilityRisk {
+	return []pleoauth.DurabilityRisk{{Code: pleoauth.RiskSplit}}
+}
+
+func TestGaugesAddUpWhatTheSourcesOfAProcessTell(t *testing.T) {
+	one := fakeStats{pleoauth.Stats{IntrospectionUnusable: 2, Waiting: 3, Alone: true, Paused: true, Unsaved: 1}}
+	for _, c := range []struct {
+		sources                                       []statsSource
+		unusable, waiting, alone, paused, split, held float64
+	}{
+		{nil, 0, 0, 0, 0, 0, 0},
+		{[]statsSource{fakeStats{}}, 0, 0, 0, 0, 1, 0},
+		{[]statsSource{one, fakeStats{}}, 2, 3, 1, 1, 2, 1},
+		{[]statsSource{one, one}, 4, 6, 1, 1, 2, 2},
+	} {
+		registry := prometheus.NewPedanticRegistry()
+		require.NoError(t, registry.Register(newSourceGauges(func() []statsSource { return c.sources })))
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		got := map[string]float64{}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				name := family.GetName()
+				for _, label := range metric.GetLabel() {
+					name += " " + label.GetValue()
+				}
+				got[name] = metric.GetGauge().GetValue()
+			}
+		}
+		for name, expected := range map[string]float64{
+			"pleo_introspection_unusable_connections": c.unusable, "pleo_oauth_waiting_requests": c.waiting,
+			"pleo_store_alone": c.alone, "pleo_oauth_paused": c.paused, "pleo_store_risks split": c.split, "pleo_unsaved_grants": c.held,
+		} {
+			require.Contains(t, got, name)
+			require.InDelta(t, expected, got[name], 0, name)
+		}
 	}
 }
 

@@ -11,11 +11,18 @@ import (
 // sourceGauges show what the process's sources have in memory, asked when they
 // are scraped.
 type sourceGauges struct {
-	sources                             func() []*pleoauth.Source
+	sources                             func() []statsSource
 	connections, oldest, unsaved, risks *prometheus.Desc
+	unusable, alone, waiting, paused    *prometheus.Desc
 }
 
-func newSourceGauges(sources func() []*pleoauth.Source) *sourceGauges {
+// statsSource is what the gauges ask of a source.
+type statsSource interface {
+	Stats() pleoauth.Stats
+	DurabilityRisks() []pleoauth.DurabilityRisk
+}
+
+func newSourceGauges(sources func() []statsSource) *sourceGauges {
 	return &sourceGauges{
 		sources: sources,
 		connections: prometheus.NewDesc("pleo_connections",
@@ -26,12 +33,20 @@ func newSourceGauges(sources func() []*pleoauth.Source) *sourceGauges {
 			"Grants that are held because the store has not taken them.", nil, nil),
 		risks: prometheus.NewDesc("pleo_store_risks",
 			"Servers of the store that were found to be able to lose grants, by how.", []string{"risk"}, nil),
+		unusable: prometheus.NewDesc("pleo_introspection_unusable_connections",
+			"Connections whose refresh tokens Pleo's introspection calls inactive although they were just issued.", nil, nil),
+		alone: prometheus.NewDesc("pleo_store_alone",
+			"Whether the store, which has had replicas, has none in step.", nil, nil),
+		waiting: prometheus.NewDesc("pleo_oauth_waiting_requests",
+			"Requests to the token and introspection endpoints that wait for their turn.", nil, nil),
+		paused: prometheus.NewDesc("pleo_oauth_paused",
+			"Whether an answer of 429 from Pleo holds all requests to the token and introspection endpoints.", nil, nil),
 	}
 }
 
 // liveSources returns the sources that configurations use.
-func liveSources() []*pleoauth.Source {
-	var found []*pleoauth.Source
+func liveSources() []statsSource {
+	var found []statsSource
 	sources.Range(func(_, value any) bool {
 		if shared, ok := value.(*sharedSource); ok {
 			found = append(found, shared.source)
@@ -47,6 +62,10 @@ func (g *sourceGauges) Describe(descs chan<- *prometheus.Desc) {
 	descs <- g.oldest
 	descs <- g.unsaved
 	descs <- g.risks
+	descs <- g.unusable
+	descs <- g.alone
+	descs <- g.waiting
+	descs <- g.paused
 }
 
 // stateLabels are the states as labels. A name without a record has none.
@@ -62,6 +81,8 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	states := map[pleoauth.State]int{}
 	var oldest time.Duration
 	var unsaved int64
+	var unusable, waiting int
+	var alone, paused float64
 	risks := map[string]int{}
 	for _, source := range g.sources() {
 		stats := source.Stats()
@@ -70,6 +91,14 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 		}
 		oldest = max(oldest, stats.OldestGrant)
 		unsaved += stats.Unsaved
+		unusable += stats.IntrospectionUnusable
+		waiting += stats.Waiting
+		if stats.Alone {
+			alone = 1
+		}
+		if stats.Paused {
+			paused = 1
+		}
 		for _, risk := range source.DurabilityRisks() {
 			risks[risk.Code]++
 		}
@@ -85,9 +114,14 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	for _, code := range []string{pleoauth.RiskEviction, pleoauth.RiskPersistence, pleoauth.RiskReplicas, pleoauth.RiskSplit} {
 		gauge(g.risks, float64(risks[code]), code)
 	}
+	gauge(g.unusable, float64(unusable))
+	gauge(g.alone, alone)
+	gauge(g.waiting, float64(waiting))
+	gauge(g.paused, paused)
 }
 
 // Interface guards
 var (
 	_ prometheus.Collector = (*sourceGauges)(nil)
+	_ statsSource          = (*pleoauth.Source)(nil)
 )

@@ -90,6 +90,7 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	options := []pleoauth.Option{
 		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()),
 		pleoauth.WithObserver(metrics.observer()), pleoauth.WithTracer(spans()),
+		pleoauth.WithEnding(caddy.Exiting),
 	}
 	if requiresDurability(o.store) {
 		options = append(options, pleoauth.WithRequireDurable())

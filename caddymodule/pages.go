@@ -69,6 +69,8 @@ type page struct {
 
 	status     int
 	retryAfter time.Duration
+	// reload has the browser open the same address again after retryAfter.
+	reload bool
 }
 
 // AgainText returns the text of the link.
@@ -77,6 +79,9 @@ func (p *page) AgainText() string { return cmp.Or(p.againText, "Start again") }
 func (p *page) write(w http.ResponseWriter, r *http.Request) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", retryAfterSeconds(p.retryAfter))
+	}
+	if p.reload {
+		w.Header().Set("Refresh", retryAfterSeconds(p.retryAfter))
 	}
 	writePage(w, r, p.status, "message.html", p)
 }
@@ -156,14 +161,42 @@ func busyPage() *page {
 	}
 }
 
+// pendingPage has the browser wait and come back with the same callback: an
+// exchange that overtook an earlier request could cost the new grant.
+func pendingPage(completed pleoauth.Completed) *page {
+	wait := max(completed.RetryAfter, time.Second)
+	return &page{
+		status:     http.StatusAccepted,
+		Title:      "One moment",
+		Text:       "An earlier authorisation or refresh of the connection " + completed.Connection + " is not settled yet.",
+		Hint:       "This takes up to " + inSeconds(wait) + ". Leave this page open: it goes on by itself then, and nothing has to be done again.",
+		retryAfter: wait,
+		reload:     true,
+	}
+}
+
+// inSeconds is a duration as people read it, in whole seconds.
+func inSeconds(d time.Duration) string {
+	seconds := retryAfterSeconds(d)
+	if seconds == "1" {
+		return "1 second"
+	}
+	return seconds + " seconds"
+}
+
 // callbackPage says why an authorisation was not completed. Nothing that came
-// with the browser is repeated: an attacker may have written it.
-func callbackPage(err error, again string) *page {
+// with the browser is repeated: an attacker may have written it. wait is how long
+// to wait before starting again, or 0.
+func callbackPage(err error, again string, wait time.Duration) *page {
 	how := "go back to where you came from and start again."
 	if again != "" {
 		how = "start again."
 	}
-	p := &page{Again: again, Sign: "warn"}
+	when := "In a minute, "
+	if wait > 0 {
+		when = "In " + inSeconds(wait) + ", "
+	}
+	p := &page{Again: again, Sign: "warn", retryAfter: wait}
 	switch {
 	case errors.Is(err, pleoauth.ErrUnknownFlow):
 		p.status, p.Title = http.StatusBadRequest, "This link cannot be used"
@@ -181,12 +214,23 @@ func callbackPage(err error, again string) *page {
 		p.status, p.Title = http.StatusConflict, "Another company"
 		p.Text = "The company that authorised is not the one that this connection belongs to."
 		p.Hint = "Nothing was stored. Log in to Pleo with the company that is meant, and " + how
+	case errors.Is(err, pleoauth.ErrSuperseded):
+		p.status, p.Title = http.StatusConflict, "The connection was changed meanwhile"
+		p.Text = "While this authorisation was being completed, the connection was disconnected, or authorised by a later visit."
+		p.Hint = "Nothing was stored by this visit. If the connection is still to be authorised, " + how
+	case errors.Is(err, pleoauth.ErrSubjectUnknown):
+		p.status, p.Title = http.StatusBadGateway, "The company could not be checked"
+		p.Text = "It is not known yet which company this connection belongs to, and Pleo could not be asked."
+		p.Hint = "Nothing was exchanged, and nothing was changed. " + when + how + " If it goes on, the proxy's log says why."
 	case errors.Is(err, pleoauth.ErrStoreUnavailable):
 		return unavailablePage(again)
 	default:
 		p.status, p.Title = http.StatusBadGateway, "Pleo did not complete the authorisation"
 		p.Text = "Access was granted, but Pleo did not hand it over."
-		p.Hint = "Nothing was stored. In a minute, " + how + " If it goes on, the proxy's log says why."
+		if wait > 0 {
+			p.Text = "Access was granted, but Pleo has not answered, or has failed in a way that leaves open whether it handed access over."
+		}
+		p.Hint = "Nothing was stored. " + when + how + " If it goes on, the proxy's log says why."
 	}
 	return p
 }

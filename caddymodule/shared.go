@@ -1,13 +1,11 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -82,37 +80,21 @@ func (s *sharedSource) detach(app *App) error {
 func (s *sharedSource) enter() { s.calls.Add(1) }
 func (s *sharedSource) leave() { s.calls.Add(-1) }
 
-// Destruct closes the source once the calls that need it are answered. In a
-// reload that happens in the background, since Caddy waits for Destruct under
-// its configuration lock; when the process exits nobody would wait for the
-// background, and a refresh under way is worth waiting for.
+// Destruct closes the source. In a reload that happens in the background, once the
+// calls of the old configuration are answered, since Caddy waits for Destruct
+// under its configuration lock. When the process exits, Caddy has stopped its
+// servers by now, and given calls their grace period: none is waited for, and the
+// process ends when Destruct has returned.
 func (s *sharedSource) Destruct() error {
 	if caddy.Exiting() {
-		return s.close()
+		return s.close(nil)
 	}
-	go func() {
-		if err := s.close(); err != nil {
+	closings.Go(func() {
+		if err := s.close(graceOver); err != nil {
 			caddy.Log().Named("pleo").Sugar().Warnf("closing what the last configuration used: %v", err)
 		}
-	}()
+	})
 	return nil
-}
-
-func (s *sharedSource) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.source.Config().RefreshTimeout+5*time.Second)
-	defer cancel()
-	var worker sync.WaitGroup
-	worker.Go(func() { s.closeWorker(ctx) })
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for s.calls.Load() > 0 && ctx.Err() == nil {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	worker.Wait()
-	return s.source.Close(ctx)
 }
 
 // release gives back what an app acquired. key is the one it was acquired by.

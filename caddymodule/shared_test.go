@@ -123,3 +123,25 @@ func TestASourceIsClosedAfterItsLastCall(t *testing.T) {
 		return shared.source.Health(t.Context()).Status == pleoauth.HealthStarting // it is closing
 	}, 5*time.Second, 5*time.Millisecond)
 }
+
+func TestAProcessThatExitsWaitsForNoCall(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	over := make(chan struct{})
+	close(over)
+	for name, grace := range map[string]<-chan struct{}{
+		"of the configuration that serves":                        nil,
+		"of an earlier configuration, whose grace period is over": over,
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared, key, err := openerFor(t, t.TempDir(), nil).acquire(new(App))
+			require.NoError(t, err)
+			shared.enter() // a call that never ends
+			began := time.Now()
+			require.NoError(t, shared.close(grace))
+			require.Less(t, time.Since(began), markLife(shared.source.Config())/2)
+			require.Equal(t, pleoauth.HealthStarting, shared.source.Health(t.Context()).Status, "it is closed")
+			_, err = sources.Delete(key)
+			require.NoError(t, err)
+		})
+	}
+}

@@ -39,11 +39,11 @@ func (s *sharedSource) configureWorker() error {
 }
 
 // closeWorker ends the worker, before its store is closed.
-func (s *sharedSource) closeWorker(ctx context.Context) {
+func (s *sharedSource) closeWorker() {
 	if s.worker == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, workerPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), workerPatience)
 	defer cancel()
 	s.worker.Close(ctx)
 }

@@ -40,10 +40,13 @@ func rowOf(info pleoauth.ConnectionInfo, now time.Time) connectionRow {
 	}
 	switch info.State {
 	case pleoauth.StateConnected:
-		row.Kind, row.State, row.Words = "good", "Connected", troubleWords(info)
+		row.Kind, row.State, row.Words = "good", "Connected", connectedWords(info)
 		row.Connect, row.CanDisconnect = "Reconnect", true
 		if row.Words != "" {
 			row.Kind = "warn"
+		}
+		if info.Unpinned {
+			row.Subject = "company not confirmed yet"
 		}
 	case pleoauth.StateReauthorisationRequired:
 		row.Kind, row.State, row.Words = "bad", "Has to be connected again", endWords(info.Reason)
@@ -67,6 +70,22 @@ func endWords(reason pleoauth.Reason) string {
 		return "The answer to a refresh was lost, and the tokens with it. Calls are answered with 401 until somebody connects it again."
 	}
 	return "The authorisation has ended. Calls are answered with 401 until somebody connects it again."
+}
+
+// connectedWords say what is not as it should be with a connected connection, or
+// nothing.
+func connectedWords(info pleoauth.ConnectionInfo) string {
+	var words []string
+	if text := troubleWords(info); text != "" {
+		words = append(words, text)
+	}
+	if info.Unpinned {
+		words = append(words, "Pleo could not be asked yet which company this is. Calls are served. Before you rely on it, see that it is the right one.")
+	}
+	if info.Introspection != "" {
+		words = append(words, "Pleo does not know its own new tokens when it is asked about them. Calls are served, but if the answer to a refresh is lost, it takes longer to recover.")
+	}
+	return strings.Join(words, " ")
 }
 
 // troubleWords say what keeps a connected connection from being refreshed, or

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -43,6 +44,38 @@ func TestEachStateIsToldInWordsWithWhatToDo(t *testing.T) {
 		require.Contains(t, row.Words, c.words)
 		require.Equal(t, "company:1", row.Subject)
 	}
+}
+
+func TestWordsSayThatACompanyIsNotConfirmedAndThatIntrospectionIsUnusable(t *testing.T) {
+	unpinned := pleoauth.ConnectionInfo{Name: "acme", State: pleoauth.StateConnected, Unpinned: true}
+	row := rowOf(unpinned, time.Now())
+	require.Equal(t, "company not confirmed yet", row.Subject)
+	require.Equal(t, "warn", row.Kind)
+	require.Equal(t, "Connected", row.State)
+	require.Contains(t, row.Words, "could not be asked yet which company")
+	require.Equal(t, "company not confirmed", noteOn(unpinned))
+
+	unusable := pleoauth.ConnectionInfo{Name: "acme", State: pleoauth.StateConnected, Subject: "urn:pleo:company:1", Introspection: "unusable", LastError: "refresh-failed"}
+	row = rowOf(unusable, time.Now())
+	require.Equal(t, "company:1", row.Subject)
+	require.Equal(t, "warn", row.Kind)
+	require.Contains(t, row.Words, "did not work. It is tried again")
+	require.Contains(t, row.Words, "does not know its own new tokens")
+	require.Equal(t, "refresh-failed, introspection unusable", noteOn(unusable))
+
+	var shown bytes.Buffer
+	require.NoError(t, printConnection(&shown, unpinned, false))
+	require.Regexp(t, `company: +not confirmed yet: Pleo could not be asked`, shown.String())
+	require.NotContains(t, shown.String(), "introspection")
+	shown.Reset()
+	require.NoError(t, printConnection(&shown, unusable, false))
+	require.Regexp(t, `introspection: +unusable: Pleo calls refresh tokens inactive`, shown.String())
+	shown.Reset()
+	require.NoError(t, printConnection(&shown, unusable, true))
+	require.Contains(t, shown.String(), `"introspection":"unusable"`)
+	shown.Reset()
+	require.NoError(t, printConnection(&shown, unpinned, true))
+	require.Contains(t, shown.String(), `"unpinned":true`)
 }
 
 func TestAgesArePlain(t *testing.T) {

@@ -149,6 +149,9 @@ const (
 	AuthorisationExchangeFailed   AuthorisationResult = "exchange_failed"
 	AuthorisationClientRejected   AuthorisationResult = "client_rejected"
 	AuthorisationStoreUnavailable AuthorisationResult = "store_unavailable"
+	AuthorisationPending          AuthorisationResult = "pending"
+	AuthorisationSuperseded       AuthorisationResult = "superseded"
+	AuthorisationSubjectUnknown   AuthorisationResult = "subject_unknown"
 )
 
 // AuthorisationResults returns all of them.
@@ -156,5 +159,6 @@ func AuthorisationResults() []AuthorisationResult {
 	return []AuthorisationResult{
 		AuthorisationConnected, AuthorisationDenied, AuthorisationUnknownFlow, AuthorisationOtherBrowser,
 		AuthorisationInvalidTicket, AuthorisationOtherSubject, AuthorisationExchangeFailed, AuthorisationClientRejected, AuthorisationStoreUnavailable,
+		AuthorisationPending, AuthorisationSuperseded, AuthorisationSubjectUnknown,
 	}
 }

@@ -203,6 +203,12 @@ func authorisationResult(err error) AuthorisationResult {
 		return AuthorisationInvalidTicket
 	case errors.Is(err, ErrOtherSubject):
 		return AuthorisationOtherSubject
+	case errors.Is(err, ErrAuthorisationPending):
+		return AuthorisationPending
+	case errors.Is(err, ErrSuperseded):
+		return AuthorisationSuperseded
+	case errors.Is(err, ErrSubjectUnknown):
+		return AuthorisationSubjectUnknown
 	case errors.Is(err, ErrClientRejected):
 		return AuthorisationClientRejected
 	case errors.Is(err, ErrExchangeFailed):

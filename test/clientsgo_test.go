@@ -81,26 +81,36 @@ func goReport(t *testing.T, base, uploaded string) report {
 // goEcho sends a message by WebSocket, as a library for that does.
 func goEcho(t *testing.T, address, message string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	require.NoError(t, err)
-	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-	_, err = fmt.Fprintf(conn, "GET /v1/echo-socket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", address)
-	require.NoError(t, err)
-	in := bufio.NewReader(conn)
-	res, err := http.ReadResponse(in, nil)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
-
+	conn, in := openSocket(t, address, "")
 	mask, masked := []byte{1, 2, 3, 4}, []byte(message)
 	for i := range masked {
 		masked[i] ^= mask[i%4]
 	}
-	_, err = conn.Write(bytes.Join([][]byte{{0x81, byte(0x80 | len(masked))}, mask, masked}, nil))
+	_, err := conn.Write(bytes.Join([][]byte{{0x81, byte(0x80 | len(masked))}, mask, masked}, nil))
 	require.NoError(t, err)
 	frame := make([]byte, 2+len(message))
 	_, err = io.ReadFull(in, frame)
 	require.NoError(t, err)
 	return string(frame[2:])
+}
+
+// openSocket opens a WebSocket to the API, as a connection or as the default one.
+func openSocket(t *testing.T, address, connection string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	header := ""
+	if connection != "" {
+		header = "Pleo-Connection: " + connection + "\r\n"
+	}
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = fmt.Fprintf(conn, "GET /v1/echo-socket HTTP/1.1\r\nHost: %s\r\n%sUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", address, header)
+	require.NoError(t, err)
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	return conn, in
 }

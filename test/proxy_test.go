@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type config struct {
 	env      []string // more environment
 	secret   string   // default: {env.PLEO_CLIENT_SECRET}
 	redirect string   // default: the first site's
+	grace    string   // grace_period; default: 10s
 	quiet    bool     // logs only what is wrong, so that a load measures calls and not the lines about them
 }
 
@@ -128,7 +130,7 @@ func (p *proxy) text(c config) string {
 	}
 	text := fmt.Sprintf(`{
 	admin unix/%[1]s
-	grace_period 10s
+	grace_period {grace}
 	log {
 		level {level}
 	}
@@ -167,6 +169,7 @@ http://:{port} {
 		level = "WARN"
 	}
 	text = strings.ReplaceAll(text, "{level}", level)
+	text = strings.ReplaceAll(text, "{grace}", cmp.Or(c.grace, "10s"))
 	text = strings.ReplaceAll(text, "{port}", fmt.Sprint(p.port))
 	for n := range morePorts {
 		text = strings.ReplaceAll(text, fmt.Sprintf("{port+%d}", n+1), fmt.Sprint(p.port+n+1))
