@@ -23,6 +23,7 @@ type memStore struct {
 	// command then does not even end with its context, and is carried out late.
 	hangsUntil time.Time
 	stubborn   bool
+	tokens     map[string]string // of the locks that were taken last
 
 	// step, if set, is called before and after each operation has happened at
 	// the server. An error is returned in place of the operation's result.
@@ -34,7 +35,7 @@ type memStore struct {
 }
 
 func (m *memServer) client() *memStore {
-	s := &memStore{mu: m.mu, server: m, queue: newNoticeQueue(), watched: map[string]bool{}}
+	s := &memStore{mu: m.mu, server: m, queue: newNoticeQueue(), watched: map[string]bool{}, tokens: map[string]string{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stores = append(m.stores, s)
