@@ -42,7 +42,7 @@ func (s *sim) endProcess(p *process, notice, bound, restart, killed time.Duratio
 	if killed >= 0 {
 		time.AfterFunc(killed, func() { p.kill("while it ends", restart) })
 	}
-	time.Sleep(notice)
+	s.sleep(notice)
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
@@ -60,7 +60,7 @@ func (s *sim) endProcess(p *process, notice, bound, restart, killed time.Duratio
 	for token, by := range s.ledger.received {
 		lost = lost || by == p && s.ledger.died[token] && s.isLive(token)
 	}
-	lost = lost && !s.ledger.forgot
+	lost = lost && !s.ledger.forgot && len(s.ledger.users) == 0 // else it may be of an authorisation before the last
 	s.mu.Unlock()
 	if lost {
 		s.broken("I2: %s has ended in order, and the pair that it had is nowhere", p)

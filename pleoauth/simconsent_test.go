@@ -12,8 +12,7 @@ import (
 func (s *sim) planOtherConsent() {
 	for range 1 + s.odds.IntN(2) {
 		s.in(s.between(0, s.window), "a consent of another name", func() {
-			for s.turnOf(nil) { // P8
-				time.Sleep(10 * time.Millisecond)
+			for s.turnOf(nil) && s.sleep(10*time.Millisecond) { // P8
 			}
 			s.endedAtPleo()
 			granted, err := s.pleo.Issue("", s.companyOf("default"), "")

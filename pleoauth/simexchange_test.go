@@ -28,8 +28,9 @@ func (s *sim) planExchanges() {
 				go func() {
 					select {
 					case <-active.Reached():
-						time.Sleep(pause)
-						s.disconnect(next, name)
+						if s.sleep(pause) {
+							s.disconnect(next, name)
+						}
 					case <-s.end:
 					}
 				}()
@@ -92,7 +93,9 @@ func (s *sim) authoriseAs(p *process, name string) (err error) {
 			break
 		}
 		s.say("the user of %s is to come back in %v", name, completed.RetryAfter)
-		time.Sleep(max(completed.RetryAfter, time.Second))
+		if !s.sleep(max(completed.RetryAfter, time.Second)) {
+			return err
+		}
 	}
 	s.userOf(name, func(u *acts) {
 		u.underWay--

@@ -62,7 +62,9 @@ func (s *sim) awaitQuiet(underWay bool) {
 			s.truce(25 * time.Second)
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		if !s.sleep(50 * time.Millisecond) {
+			return
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ type deafness struct {
 	what   string
 	faults []pleotest.Fault
 	ends   bool // with the other faults
-	lies   bool // it calls live tokens of both kinds inactive, which it had called active
+	// refuses: it does not answer.
+	refuses bool
 }
 
 // planIntrospection has introspection know no refresh tokens, or no tokens at all,
@@ -26,18 +27,40 @@ func (s *sim) planIntrospection() {
 		{what: "knows no refresh tokens", faults: []pleotest.Fault{refresh}},
 		{what: "knows no refresh tokens", faults: []pleotest.Fault{refresh}},
 		{what: "knows no refresh tokens", faults: []pleotest.Fault{refresh}},
-		{what: "knows no tokens", faults: []pleotest.Fault{refresh, access}, lies: true},
-		{what: "refuses to answer", faults: []pleotest.Fault{refused}},
+		{what: "knows no tokens", faults: []pleotest.Fault{refresh, access}},
+		{what: "refuses to answer", faults: []pleotest.Fault{refused}, refuses: true},
 		{what: "is limited", faults: []pleotest.Fault{limited}, ends: true},
 	}[s.odds.IntN(6)]
 	begins := s.between(0, s.window)
 	if s.deaf.fromStart = s.chance(2) && !d.ends; s.deaf.fromStart {
 		begins = 0
 	}
-	d.ends = d.ends || !s.deaf.fromStart && s.chance(2)
-	d.lies = d.lies && !s.deaf.fromStart
+	// A server that refuses to answer from some moment on, for ever, leaves what is
+	// ambiguous ambiguous: there is nothing that could be judged.
+	d.ends = d.ends || !s.deaf.fromStart && (d.refuses || s.chance(2))
 	s.deaf.deafness = d
 	s.in(begins, "introspection cannot be believed", s.goDeaf)
+}
+
+// noteLie is called when Pleo has called a refresh token inactive. That of a grant
+// which lives, by a server that has answered rightly before, cannot be told from
+// the truth where its access token is over, or is called inactive as well.
+func (s *sim) noteLie(token string) {
+	if s.deaf.fromStart {
+		return
+	}
+	for _, a := range s.pleo.Authorisations(pleotest.Target{}) {
+		if a.RefreshToken == token && (a.AccessToken == "" || len(s.deaf.faults) > 1) {
+			s.note(func(l *ledger) { l.lied[token] = true })
+			s.say("Pleo lies about a refresh token, and nothing contradicts it")
+		}
+	}
+}
+
+func (s *sim) liedAbout(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ledger.lied[token]
 }
 
 func (s *sim) goDeaf() {

@@ -30,6 +30,9 @@ type ledger struct {
 	otherConsents int
 	// endedAt is when tokens died at Pleo behind everybody's back the last time.
 	endedAt time.Time
+	// lied has the live refresh tokens that Pleo has called inactive when nothing
+	// contradicted it.
+	lied map[string]bool
 	// excused counts requests with a refresh token that is dead, or is once they
 	// have arrived, where no protocol excludes that.
 	excused int
@@ -46,6 +49,7 @@ type acts struct {
 
 func (l *ledger) init() {
 	l.users, l.families, l.stored = map[string]*acts{}, map[string]string{}, map[string]string{}
+	l.lied = map[string]bool{}
 	l.received, l.died = map[string]*process{}, map[string]bool{}
 }
 
@@ -117,10 +121,10 @@ func (s *sim) swapped(name string, before, after pleoauth.Record) {
 	if before.State != pleoauth.StateConnected || after.State == pleoauth.StateDisconnected || after.Seq != before.Seq {
 		return
 	}
-	if s.deaf.lies && s.deaf.began {
-		return // Pleo has called both tokens dead
-	}
 	was := s.refreshToken(name, before)
+	if s.liedAbout(was) {
+		return
+	}
 	if (after.State != pleoauth.StateConnected || s.refreshToken(name, after) != was) && s.isLive(was) {
 		s.broken("I2: a live grant was overwritten or wiped")
 	}
@@ -176,7 +180,7 @@ func (s *sim) judge() simOutcome {
 			record := s.store.record(name)
 			s.say("the record of %s says %s %s, generation %d", name, record.State, record.Reason, record.Generation)
 			for _, p := range s.living() {
-				s.judgeProcess(p, name, record.State)
+				s.judgeProcess(p, name, record)
 			}
 			lost += s.judgeEnd(name, record)
 		}
@@ -255,28 +259,31 @@ func (s *sim) hasEnded(name string, record pleoauth.Record, l ledger, u acts) bo
 	switch {
 	case l.excused > 0: // Pleo has ended the authorisation, and no protocol excludes it
 		return true
-	case s.deaf.lies && s.deaf.began: // Pleo has called both tokens dead
+	case len(l.lied) > 0: // Pleo has called a live grant dead, and no access token could tell
 		return true
+	case record.State == "" && slices.Contains([]string{"fresh", "twin"}, name): // perhaps never authorised
+		return u.consents == 0 || u.failures > 0
 	case l.otherConsents > 0 && name == "default": // the pair is another's
 		return true
 	case s.theme == twoNames: // the other name's consent was the last
 		other := s.names[1-slices.Index(s.names, name)]
 		return l.users[other] != nil && l.users[other].consents > 0
-	case record.State == "": // never authorised
-		return name == "fresh" && (u.consents == 0 || u.failures > 0)
 	}
 	return false
 }
 
-func (s *sim) judgeProcess(p *process, name string, state pleoauth.State) {
+func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	token, err := p.Token(ctx, name)
 	if err == nil && !s.lives(token) { // refreshed at this moment: as a call would
 		token, err = p.Refused(ctx, name, token)
 	}
-	switch state {
+	switch record.State {
 	case pleoauth.StateConnected:
+		if s.theme == strangeHand && errors.Is(err, pleoauth.ErrReauthorisationRequired) && !s.isLive(s.refreshToken(name, record)) {
+			return // it was ended before an old copy was written back, whose grant is as dead
+		}
 		if err != nil {
 			s.broken("I3: %s does not serve a connected connection: %v", p, err)
 		} else if !s.lives(token) {

@@ -143,7 +143,9 @@ func (p *process) alive() error {
 		if rest <= 0 {
 			return nil
 		}
-		time.Sleep(rest)
+		if !p.sim.sleep(rest) {
+			return errDead
+		}
 	}
 }
 

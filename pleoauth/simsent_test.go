@@ -114,6 +114,9 @@ func (s *sim) asksAbout(p *process, token string) {
 // toldOf is called when the answer has come, as it was given, before the process
 // can have read it.
 func (s *sim) toldOf(p *process, token string, active bool) {
+	if !active && s.theme == introspection {
+		s.noteLie(token)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q := p.questions[token]; q != nil {
@@ -142,8 +145,7 @@ func (s *sim) openTurn(token string, server *memServer, length time.Duration) {
 // work, and cannot know of it: P7 and P8, which no protocol excludes. On one side
 // and under one name lock and mark have to do.
 func (s *sim) awaitTurn(r *sent) {
-	for s.apart() && !s.over.Load() && s.turnOf(r) {
-		time.Sleep(10 * time.Millisecond)
+	for s.apart() && s.turnOf(r) && s.sleep(10*time.Millisecond) {
 	}
 }
 

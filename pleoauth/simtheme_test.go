@@ -97,8 +97,19 @@ func (s *sim) inTruce() bool {
 }
 
 func (s *sim) awaitTruce() {
-	for s.inTruce() {
-		time.Sleep(100 * time.Millisecond)
+	for s.inTruce() && s.sleep(100*time.Millisecond) {
+	}
+}
+
+// sleep waits, and reports whether the schedule still goes on.
+func (s *sim) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return !s.over.Load()
+	case <-s.end:
+		return false
 	}
 }
 
