@@ -23,19 +23,27 @@ func (s *sim) planEarlyDeath() {
 		case 4:
 			s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Company: company, RefreshDeadOnArrival: true}, func() {
 				s.say("the next refresh token is dead on arrival")
-				s.userOf("default", func(u *acts) { u.revoked, u.count = true, u.count+1 })
+				s.noteRevoked(company)
 			})
 		}
 	})
 }
 
-// revoke ends tokens of default at Pleo, as a user does there.
+// revoke ends tokens of a company at Pleo, as a user does there.
 func (s *sim) revoke(target pleotest.Target) {
 	s.say("the grant is revoked at Pleo %s", target.Kind)
 	s.endedAtPleo()
-	s.note(func(l *ledger) { l.outside = "" })
-	s.userOf("default", func(u *acts) { u.revoked, u.count = true, u.count+1 })
+	s.noteRevoked(target.Company)
 	s.pleo.Revoke(target)
+}
+
+func (s *sim) noteRevoked(company string) {
+	s.note(func(l *ledger) { l.outside = "" })
+	for _, name := range s.names {
+		if s.companyOf(name) == company {
+			s.userOf(name, func(u *acts) { u.revoked, u.count = true, u.count+1 })
+		}
+	}
 }
 
 // planSleep has the machine sleep: all processes stop at once, for longer than a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
@@ -14,13 +15,17 @@ import (
 // late or never answered: a connection that has a grant, one that has been
 // disconnected, and a name that never had one.
 func (s *sim) planExchanges() {
+	if s.nuisance {
+		s.planNuisance()
+		return
+	}
 	for range 1 + s.odds.IntN(2) {
 		name, p, next := s.names[s.odds.IntN(len(s.names))], s.anyProcess(), s.anyProcess()
-		fault, again, disconnect, before := s.exchangeFault(), s.chance(2), s.chance(4), s.chance(4)
+		fault, again, disconnect, before := s.exchangeFault(), s.odds.IntN(4), s.chance(4), s.chance(2)
 		pause := s.between(0, 10*time.Second)
 		s.in(s.between(0, s.window*2/3), "a user's exchange goes wrong", func() {
 			if before {
-				s.disconnect(p, name)
+				s.disconnect(s.instead(p), name)
 			}
 			s.say("Pleo, at the next exchange: %+v", fault)
 			active := s.pleo.Fault(fault)
@@ -29,14 +34,17 @@ func (s *sim) planExchanges() {
 					select {
 					case <-active.Reached():
 						if s.sleep(pause) {
-							s.disconnect(next, name)
+							s.disconnect(s.instead(next), name)
 						}
 					case <-s.end:
 					}
 				}()
 			}
-			if s.authoriseAs(p, name) != nil && again {
-				_ = s.authoriseAs(next, name) // the user starts again at once
+			err := s.authoriseAs(s.instead(p), name)
+			for range again { // the user starts again at once
+				if err != nil {
+					err = s.authoriseAs(s.instead(next), name)
+				}
 			}
 		})
 	}
@@ -44,11 +52,11 @@ func (s *sim) planExchanges() {
 
 func (s *sim) exchangeFault() pleotest.Fault {
 	f := pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Times: 1 + s.odds.IntN(4)/3}
-	switch s.odds.IntN(10) {
-	case 0, 1:
+	switch s.odds.IntN(12) {
+	case 0, 1, 10, 11:
 		f.Status, f.Process, f.ProcessAfter = 502, pleotest.ProcessedLater, s.between(0, s.processing())
 	case 2:
-		f.DelayAfter = s.between(0, 3*longest)
+		f.DelayAfter = s.between(0, longest)
 	case 3:
 		f.Hold = pleotest.AfterProcessing // until the faults end
 	case 4:
@@ -111,5 +119,70 @@ func (s *sim) authoriseAs(p *process, name string) (err error) {
 		}
 	})
 	s.say("%s authorised at %s: %v", name, p, err)
+	if err == nil && s.theme == exchanges {
+		s.watchGrant(name)
+	}
 	return err
+}
+
+// watchGrant sees that a grant which a consent has just brought is not ended by an
+// exchange that was made before, is ambiguous, and is processed later (N6). A store
+// that has forgotten that exchange's mark leaves it to chance.
+func (s *sim) watchGrant(name string) {
+	var before acts
+	s.userOf(name, func(u *acts) { before = *u })
+	token := s.refreshToken(name, s.store.record(name))
+	if before.failed || before.underWay > 0 || !s.isLive(token) {
+		return
+	}
+	time.AfterFunc(s.processing()+time.Second, func() {
+		if s.over.Load() || s.isLive(token) {
+			return
+		}
+		s.mu.Lock()
+		u, forgot := *s.ledger.users[name], s.ledger.forgot
+		spent := slices.ContainsFunc(s.sent, func(r *sent) bool { return r.token == token })
+		s.mu.Unlock()
+		if u.consents == before.consents && u.count == before.count && !spent && !forgot {
+			s.broken("I2: the grant that %s has got was ended by an earlier exchange", name)
+		}
+	})
+}
+
+// planNuisance has a browser that anybody may have bring exchanges about, one after
+// another: with codes that Pleo refuses, and some that it never answers. There is
+// no other fault.
+func (s *sim) planNuisance() {
+	silent := s.chance(3)
+	for at := time.Duration(0); at < s.window; at += s.between(time.Second, 12*time.Second) {
+		p := s.anyProcess()
+		hold := silent && s.chance(4)
+		time.AfterFunc(at, func() {
+			if hold {
+				s.say("Pleo never answers the next exchange")
+				s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Hold: pleotest.BeforeProcessing})
+			}
+			s.badCode(p)
+		})
+	}
+}
+
+// judgeOutage: a consent never starves a living grant (N5). Where a browser's
+// exchanges are all that is wrong, calls fail no longer than one ambiguous exchange
+// is waited out and a refresh takes.
+func (s *sim) judgeOutage(p *process, name string, err error) {
+	if !s.nuisance || name == "fresh" {
+		return
+	}
+	s.mu.Lock()
+	key := p.String() + " " + name
+	if err == nil || s.served[key].IsZero() {
+		s.served[key] = time.Now()
+	}
+	out := time.Since(s.served[key])
+	s.mu.Unlock()
+	timeout := s.cfg.WithDefaults().RefreshTimeout
+	if bound := 2*(timeout+5*time.Second) + 2*timeout + 12*time.Second; out > bound {
+		s.broken("N5: calls for %s at %s have failed for %v, since exchanges go before its refresh: %v", name, p, out, err)
+	}
 }

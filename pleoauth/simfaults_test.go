@@ -25,6 +25,9 @@ func (s *sim) someone() *process     { return s.procs[s.rng.IntN(len(s.procs))] 
 
 // plan places the schedule's faults.
 func (s *sim) plan() {
+	if s.nuisance {
+		return
+	}
 	for range 1 + s.rng.IntN(4) {
 		s.faults++
 		p, length := s.someone(), s.length()

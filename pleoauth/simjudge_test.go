@@ -229,7 +229,7 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 	}
 	live := false
 	for _, a := range s.pleo.Authorisations(pleotest.Target{Company: s.companyOf(name), Authorisation: l.families[name]}) {
-		if !a.Connected || s.theme == twoNames && l.stored[a.RefreshToken] != name {
+		if !a.Connected || s.theme == twoNames && l.stored[a.RefreshToken] != name && l.stored[a.RefreshToken] != "" {
 			continue
 		}
 		live = true
@@ -248,7 +248,7 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 		s.broken("I2: the grant is dead, and nobody revoked it")
 	case record.State == "" && !l.forgot:
 		s.broken("I2: the record is gone")
-	case record.State != "" && record.Reason != pleoauth.ReasonLostResponse && s.theme == plain:
+	case record.State != "" && record.Reason != pleoauth.ReasonLostResponse && s.theme == plain && !l.forgot:
 		s.broken("I2: the pair was lost, and the reason is %q", record.Reason)
 	}
 	return 1
@@ -281,8 +281,8 @@ func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 	}
 	switch record.State {
 	case pleoauth.StateConnected:
-		if s.theme == strangeHand && errors.Is(err, pleoauth.ErrReauthorisationRequired) && !s.isLive(s.refreshToken(name, record)) {
-			return // it was ended before an old copy was written back, whose grant is as dead
+		if s.theme == strangeHand && (errors.Is(err, pleoauth.ErrReauthorisationRequired) || errors.Is(err, pleoauth.ErrNotConnected)) && !s.isLive(s.refreshToken(name, record)) {
+			return // it had ended before an old copy was written back, whose grant is as dead
 		}
 		if err != nil {
 			s.broken("I3: %s does not serve a connected connection: %v", p, err)
@@ -296,6 +296,9 @@ func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 			s.broken("I3: %s does not learn that it ended: %v", p, err)
 		}
 	default:
+		if s.theme == strangeHand && errors.Is(err, pleoauth.ErrReauthorisationRequired) {
+			return // it was ended before its record was deleted
+		}
 		if !errors.Is(err, pleoauth.ErrNotConnected) {
 			s.broken("I3: %s does not know that there is no grant: %v", p, err)
 		}

@@ -10,6 +10,9 @@ import (
 
 // moreFaults places faults of rarer kinds, beside those of plan.
 func (s *sim) moreFaults() {
+	if s.nuisance {
+		return
+	}
 	for range s.rng.IntN(3) {
 		s.faults++
 		delay, what, length, p := s.moment(), s.rng.IntN(14), s.length(), s.someone()

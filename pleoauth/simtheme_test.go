@@ -38,6 +38,14 @@ func (s *sim) between(least, most time.Duration) time.Duration {
 
 func (s *sim) anyProcess() *process { return s.procs[s.odds.IntN(len(s.procs))] }
 
+// instead returns a process, or another in its place if it is dead.
+func (s *sim) instead(p *process) *process {
+	if living := s.living(); p.dead.Load() && len(living) > 0 {
+		return living[0]
+	}
+	return p
+}
+
 // planTheme places what the schedule is about, and faults that go with all of it.
 func (s *sim) planTheme() {
 	s.say("theme: %q", s.theme)
@@ -57,6 +65,9 @@ func (s *sim) planTheme() {
 	case manyNames:
 		s.planLimit()
 	case plain:
+	}
+	if s.nuisance {
+		return
 	}
 	for _, k := range []struct {
 		oneIn int

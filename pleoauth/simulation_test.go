@@ -45,7 +45,10 @@ type sim struct {
 	old     *memServer // the old master of a split store
 	// truceUntil is until when no further fault begins.
 	truceUntil time.Time
-	deaf       struct {
+	// nuisance has no faults but a browser that brings exchanges about.
+	nuisance bool
+	served   map[string]time.Time
+	deaf     struct {
 		deafness
 		fromStart, began bool
 	}
@@ -78,6 +81,7 @@ func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
 	s.theme = themes[s.odds.IntN(len(themes))]
 	s.disk = filepath.Join(os.TempDir(), fmt.Sprintf("pleo-simulation-%d", os.Getpid()), fmt.Sprint(seed))
 	s.window = 90 * time.Second
+	s.nuisance, s.served = s.theme == exchanges && s.chance(4), map[string]time.Time{}
 	var options []pleotest.Option
 	sameFamily := s.rng.IntN(2) == 0
 	if s.theme == otherConsent || s.theme == twoNames || sameFamily && s.theme != manyNames {
@@ -210,6 +214,11 @@ func (s *sim) endFaults() {
 // quiet reports whether nothing is left to be done about what has happened.
 func (s *sim) quiet() bool {
 	for _, name := range s.names {
+		waits := false // a user for the end of an exchange
+		s.userOf(name, func(u *acts) { waits = u.underWay > 0 })
+		if waits {
+			return false
+		}
 		record := s.store.record(name)
 		if record.Mark != nil {
 			return false
@@ -243,6 +252,7 @@ func (s *sim) call() {
 			go func() {
 				defer cancel()
 				token, err := p.Token(ctx, name)
+				s.judgeOutage(p, name, err)
 				if err != nil {
 					return
 				}
