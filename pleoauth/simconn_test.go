@@ -13,10 +13,14 @@ import (
 )
 
 func (p *process) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	began := time.Now()
 	if err := p.step("dial", "before"); err != nil {
 		return nil, err
 	}
 	conn, err := p.sim.dial(ctx, network, address)
+	if time.Since(began) > time.Second {
+		p.sim.note(func(*ledger) { p.vain = time.Now() })
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +53,16 @@ func (c *simConn) Read(b []byte) (int, error) {
 	if gone := c.p.step("pleo", "read"); gone != nil {
 		return 0, gone
 	}
-	if status, body, whole := answerOf(c.answer); whole && c.sent != nil && status == 200 {
+	status, body, whole := answerOf(c.answer)
+	switch {
+	case !whole || status != 200:
+	case c.sent != nil:
 		c.p.sim.delivered(c.p, body)
+	case c.about != "":
+		var said struct{ Active *bool }
+		if json.Unmarshal(body, &said) == nil && said.Active != nil {
+			c.p.sim.heard(c.p, c.about, *said.Active)
+		}
 	}
 	if odd := c.p.oddAnswer(c); odd != nil && n > 0 {
 		c.odd = odd

@@ -279,11 +279,11 @@ func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 	if err == nil && !s.lives(token) { // refreshed at this moment: as a call would
 		token, err = p.Refused(ctx, name, token)
 	}
+	if s.theme == strangeHand && s.knowsBetter(name, record, err) {
+		return
+	}
 	switch record.State {
 	case pleoauth.StateConnected:
-		if s.theme == strangeHand && (errors.Is(err, pleoauth.ErrReauthorisationRequired) || errors.Is(err, pleoauth.ErrNotConnected)) && !s.isLive(s.refreshToken(name, record)) {
-			return // it had ended before an old copy was written back, whose grant is as dead
-		}
 		if err != nil {
 			s.broken("I3: %s does not serve a connected connection: %v", p, err)
 		} else if !s.lives(token) {
@@ -296,13 +296,22 @@ func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 			s.broken("I3: %s does not learn that it ended: %v", p, err)
 		}
 	default:
-		if s.theme == strangeHand && errors.Is(err, pleoauth.ErrReauthorisationRequired) {
-			return // it was ended before its record was deleted
-		}
 		if !errors.Is(err, pleoauth.ErrNotConnected) {
 			s.broken("I3: %s does not know that there is no grant: %v", p, err)
 		}
 	}
+}
+
+// knowsBetter reports whether a process rightly goes on saying that a connection has
+// ended, or was disconnected, although a strange hand has put another record there:
+// one whose grant is dead, or that undoes what a user has done.
+func (s *sim) knowsBetter(name string, record pleoauth.Record, err error) bool {
+	if !errors.Is(err, pleoauth.ErrReauthorisationRequired) && !errors.Is(err, pleoauth.ErrNotConnected) {
+		return false
+	}
+	var disconnected bool
+	s.userOf(name, func(u *acts) { disconnected = u.disconnected })
+	return disconnected || !s.isLive(s.refreshToken(name, record))
 }
 
 // locked sees that no two living processes are at the same connection at once,

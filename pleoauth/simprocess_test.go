@@ -35,6 +35,7 @@ type process struct {
 	odd     struct{ way, times int } // the answers that it gets next
 	// questions are those about refresh tokens; guarded by sim.mu.
 	questions map[string]*question
+	vain      time.Time // when it last took long to reach Pleo; guarded by sim.mu
 	salt      uint64
 	inside    map[string]bool // the connections whose locks it holds; guarded by sim.mu
 }

@@ -39,6 +39,8 @@ const (
 	// wordHolds is how long after Pleo's word a token may be sent: two seconds, and
 	// what the schedule's latencies add.
 	wordHolds = 2*time.Second + 50*time.Millisecond
+	// waitsForWord is how long a process waits for it at least.
+	waitsForWord = 4500 * time.Millisecond
 	// quickly is how long Pleo works on a request at the most where requests about
 	// one authorisation know nothing of each other.
 	quickly = 400 * time.Millisecond
@@ -111,17 +113,22 @@ func (s *sim) asksAbout(p *process, token string) {
 	}
 }
 
-// toldOf is called when the answer has come, as it was given, before the process
-// can have read it.
+// heard is called when a process has read the answer, if it still waits for it.
+func (s *sim) heard(p *process, token string, active bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := p.questions[token]; q != nil && time.Since(q.at) < waitsForWord {
+		q.answered, q.active = true, active
+	}
+}
+
+// toldOf is called when the answer has come, before the process can have read it.
 func (s *sim) toldOf(p *process, token string, active bool) {
 	if !active && s.theme == introspection {
 		s.noteLie(token)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q := p.questions[token]; q != nil {
-		q.answered, q.active = true, active
-	}
 	if s.apart() {
 		length := wordHolds
 		if !active {
@@ -158,11 +165,12 @@ func (s *sim) turnOf(r *sent) bool {
 	})
 }
 
-// silent reports whether a process has asked about a token, and got no answer: then
-// it may go on where nothing speaks against the token (N1). s.mu is held.
+// silent reports whether a process has asked about a token in vain, or could not
+// even reach Pleo in time: then it may go on where nothing speaks against the token
+// (N1). s.mu is held.
 func (s *sim) silent(p *process, token string) bool {
 	q := p.questions[token]
-	return q != nil && !q.answered && time.Since(q.at) < 2*longest
+	return time.Since(p.vain) < 2*waitsForWord || q != nil && !q.answered && time.Since(q.at) < 2*longest
 }
 
 // judgeDeadToken: I1. A refresh token that is dead already must not be sent: it
