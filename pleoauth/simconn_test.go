@@ -114,6 +114,9 @@ func (c *simConn) Write(b []byte) (int, error) {
 			c.about = form.Get("token")
 			c.p.sim.asksAbout(c.p, c.about)
 		}
+		if c.p.sim.isMute(c.p) {
+			return 0, errAway
+		}
 	case strings.HasPrefix(string(head), "POST /oauth/token "):
 		c.oauth = true
 		c.sent = c.p.sim.leaves(c.p, form)

@@ -162,7 +162,7 @@ func (s *sim) pleoFault() {
 // than a mark lives, counted from the latest moment that the token may leave, no
 // protocol can exclude.
 func (s *sim) processing() time.Duration {
-	if s.apart() { // two that know nothing of each other wait for each other's turn, see simsent_test.go
+	if s.apart() && !s.slowly { // two that know nothing of each other wait for each other's turn, see simsent_test.go
 		return quickly
 	}
 	timeout := s.cfg.WithDefaults().RefreshTimeout

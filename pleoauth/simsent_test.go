@@ -30,8 +30,10 @@ type question struct {
 // turn is the time between Pleo's word that a token lives and Pleo's work on what
 // is sent on that word, or an exchange's way to Pleo.
 type turn struct {
+	p      *process
 	token  string
 	server *memServer
+	sent   bool // it is a request's way to Pleo, not Pleo's word
 	until  time.Time
 }
 
@@ -64,12 +66,13 @@ func (s *sim) leaves(p *process, form url.Values) *sent {
 		s.ledger.outside = "" // a consent of the schedule's ends it
 	}
 	if s.apart() {
-		s.openTurn(r.token, r.server, quickly+time.Second)
-		if r.token != "" && s.silent(p, r.token) && slices.ContainsFunc(s.sent, func(o *sent) bool {
-			return o.token == r.token && o.server != r.server && s.mayTravel(o)
+		// P7: both sides of a split, where one could not ask or wait for its turn.
+		if (r.token == "" || s.silent(p, r.token)) && slices.ContainsFunc(s.sent, func(o *sent) bool {
+			return (o.token == r.token || r.token == "") && o.p != p && o.server != r.server && s.mayTravel(o)
 		}) {
-			s.ledger.excused++ // P7, and Pleo was asked in vain
+			s.ledger.excused++
 		}
+		s.openTurn(r, true, s.processing()+time.Second)
 	}
 	s.sent = append(s.sent, r)
 	return r
@@ -81,7 +84,7 @@ func (s *sim) arrived(r *sent) {
 	defer s.mu.Unlock()
 	r.over = true
 	if s.apart() {
-		s.openTurn(r.token, r.server, 0)
+		s.openTurn(r, true, 0)
 	}
 }
 
@@ -104,12 +107,13 @@ func (s *sim) travelling() (all []*sent) {
 
 // asksAbout is called when a process asks Pleo about a refresh token.
 func (s *sim) asksAbout(p *process, token string) {
-	s.awaitTurn(&sent{token: token, server: p.server()})
+	r := &sent{p: p, token: token, server: p.server()}
+	s.awaitTurn(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.questions[token] = &question{at: time.Now()}
 	if s.apart() {
-		s.openTurn(token, p.server(), wordHolds+time.Second)
+		s.openTurn(r, false, wordHolds+time.Second)
 	}
 }
 
@@ -134,25 +138,29 @@ func (s *sim) toldOf(p *process, token string, active bool) {
 		if !active {
 			length = 0
 		}
-		s.openTurn(token, p.server(), length)
+		s.openTurn(&sent{p: p, token: token, server: p.server()}, false, length)
 	}
 }
 
 // openTurn is called with s.mu held.
-func (s *sim) openTurn(token string, server *memServer, length time.Duration) {
+func (s *sim) openTurn(r *sent, way bool, length time.Duration) {
 	s.turns = slices.DeleteFunc(s.turns, func(t turn) bool {
-		return t.token == token && t.server == server || !time.Now().Before(t.until)
+		return t.token == r.token && t.server == r.server && t.sent == way || !time.Now().Before(t.until)
 	})
 	if length > 0 {
-		s.turns = append(s.turns, turn{token, server, time.Now().Add(length)})
+		s.turns = append(s.turns, turn{r.p, r.token, r.server, way, time.Now().Add(length)})
 	}
 }
 
 // awaitTurn has a request wait while another is between Pleo's word and Pleo's
 // work, and cannot know of it: P7 and P8, which no protocol excludes. On one side
-// and under one name lock and mark have to do.
+// and under one name lock and mark have to do, and what a process has sent itself it
+// has to know. An exchange waits for so long only that it still leaves in its time.
 func (s *sim) awaitTurn(r *sent) {
-	for s.apart() && s.turnOf(r) && s.sleep(10*time.Millisecond) {
+	for began := time.Now(); s.apart() && s.turnOf(r) && (r.token != "" || time.Since(began) < wordHolds+time.Second); {
+		if !s.sleep(10 * time.Millisecond) {
+			return
+		}
 	}
 }
 
@@ -161,14 +169,18 @@ func (s *sim) turnOf(r *sent) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.turns, func(t turn) bool {
-		return time.Now().Before(t.until) && (r == nil || t.token != r.token || t.server != r.server)
+		return time.Now().Before(t.until) && (r == nil || t.token != r.token || t.server != r.server && t.p != r.p)
 	})
 }
 
 // silent reports whether a process has asked about a token in vain, or could not
 // even reach Pleo in time: then it may go on where nothing speaks against the token
-// (N1). s.mu is held.
+// (N1), as the old master of a split store does that knows to be alone (N2). s.mu is
+// held.
 func (s *sim) silent(p *process, token string) bool {
+	if p.server().alone() {
+		return false
+	}
 	q := p.questions[token]
 	return time.Since(p.vain) < 2*waitsForWord || q != nil && !q.answered && time.Since(q.at) < 2*longest
 }

@@ -43,6 +43,8 @@ type sim struct {
 	sent    []*sent
 	turns   []turn
 	old     *memServer // the old master of a split store
+	mute    bool       // its processes cannot ask Pleo about tokens
+	slowly  bool       // Pleo may be slow, although requests know nothing of each other
 	// truceUntil is until when no further fault begins.
 	truceUntil time.Time
 	// nuisance has no faults but a browser that brings exchanges about.
@@ -81,6 +83,7 @@ func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
 	s.theme = themes[s.odds.IntN(len(themes))]
 	s.disk = filepath.Join(os.TempDir(), fmt.Sprintf("pleo-simulation-%d", os.Getpid()), fmt.Sprint(seed))
 	s.window = 90 * time.Second
+	s.slowly = s.theme == splitStore && s.chance(3)
 	s.nuisance, s.served = s.theme == exchanges && s.chance(4), map[string]time.Time{}
 	var options []pleotest.Option
 	sameFamily := s.rng.IntN(2) == 0
@@ -247,6 +250,9 @@ func (s *sim) first() *process {
 
 func (s *sim) call() {
 	for _, p := range s.living() {
+		if s.isIdle(p) {
+			continue
+		}
 		for _, name := range s.names {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			go func() {
