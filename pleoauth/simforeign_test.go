@@ -1,6 +1,7 @@
 package pleoauth_test
 
 import (
+	"sync/atomic"
 	"time"
 )
 
@@ -9,21 +10,24 @@ import (
 func (s *sim) planStrangeHand() {
 	for range 1 + s.odds.IntN(3) {
 		name := s.names[s.odds.IntN(len(s.names))]
-		taken, later, what := s.between(0, s.window*2/3), s.between(time.Second, s.window/2), s.odds.IntN(8)
+		at, later, what := s.between(0, s.window*2/3), s.between(time.Second, s.window/2), s.odds.IntN(8)
 		if what > 4 {
-			s.in(taken+later, "keys are lost", func() { s.loseKeys(name, what) })
+			s.in(at+later, "keys are lost", func() { s.loseKeys(name, what) })
 			continue
 		}
 		underWay := s.chance(2)
-		var old memRecord
+		var taken atomic.Pointer[memRecord]
+		taken.Store(&memRecord{})
 		if what < 4 {
-			time.AfterFunc(taken, func() {
-				old = s.store.copyOf(name)
+			time.AfterFunc(at, func() {
+				old := s.store.copyOf(name)
 				s.say("an operator copies the record of %s: %s, generation %d", name, old.State, old.Generation)
+				taken.Store(&old)
 			})
 		}
-		s.in(taken+later, "a record is written back, or deleted", func() {
+		s.in(at+later, "a record is written back, or deleted", func() {
 			s.awaitQuiet(underWay)
+			old := *taken.Load()
 			s.say("the record of %s is put back as %q, generation %d; it was %q, generation %d", name,
 				old.State, old.Generation, s.store.record(name).State, s.store.record(name).Generation)
 			s.note(func(l *ledger) { l.forgot = true })

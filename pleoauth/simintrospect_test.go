@@ -65,7 +65,7 @@ func (s *sim) liedAbout(token string) bool {
 
 func (s *sim) goDeaf() {
 	s.say("introspection %s from now on", s.deaf.what)
-	s.deaf.began = true
+	s.deaf.began.Store(true)
 	for _, f := range s.deaf.faults {
 		s.pleo.Fault(f)
 	}

@@ -193,10 +193,13 @@ func (s *sim) judge() simOutcome {
 	if limit := 150 * len(s.names); c.TokenRequests > limit || c.Introspections > limit {
 		s.broken("I4: %d requests to the token endpoint, %d introspections", c.TokenRequests, c.Introspections)
 	}
-	if outside := s.ledger.outside; outside != "" && !s.isLive(outside) && s.ledger.excused == 0 {
+	s.mu.Lock()
+	outside, excused := s.ledger.outside, s.ledger.excused
+	s.mu.Unlock()
+	if outside != "" && !s.isLive(outside) && excused == 0 {
 		s.broken("I1: the grant that another name has was ended")
 	}
-	return simOutcome{Refreshes: c.Refreshes, Replays: max(0, c.Replays-s.ledger.excused), Faults: s.faults, Lost: lost, violation: s.bad}
+	return simOutcome{Refreshes: c.Refreshes, Replays: max(0, c.Replays-excused), Faults: s.faults, Lost: lost, violation: s.bad}
 }
 
 // judgeEnd says whether a grant was lost, and sees that it was lost with a

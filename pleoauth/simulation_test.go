@@ -52,7 +52,8 @@ type sim struct {
 	served   map[string]time.Time
 	deaf     struct {
 		deafness
-		fromStart, began bool
+		fromStart bool
+		began     atomic.Bool
 	}
 	// What judgements have to know, see simjudge_test.go.
 	ledger ledger
@@ -205,7 +206,7 @@ func (s *sim) run() {
 func (s *sim) endFaults() {
 	s.say("faults end")
 	s.pleo.ClearFaults()
-	if s.deaf.began && !s.deaf.ends {
+	if s.deaf.began.Load() && !s.deaf.ends {
 		s.goDeaf()
 	}
 	s.endSplit()
