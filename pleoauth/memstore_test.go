@@ -246,7 +246,8 @@ func (s *memStore) List(ctx context.Context, cursor string, limit int) (names []
 func (s *memStore) Due(ctx context.Context, limit int) (names []string, err error) {
 	err = s.do(ctx, "due", func() error {
 		names = append(names, s.server.strayDue[:min(limit, len(s.server.strayDue))]...)
-		for name, r := range s.server.records {
+		for _, name := range slices.Sorted(maps.Keys(s.server.records)) { // so that a schedule can be played again
+			r := s.server.records[name]
 			if !r.Due.IsZero() && r.Due.Before(time.Now().Add(s.server.skew)) && len(names) < limit {
 				names = append(names, name)
 			}

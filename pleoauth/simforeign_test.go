@@ -48,7 +48,7 @@ func (s *sim) loseKeys(name string, what int) {
 }
 
 // awaitQuiet waits until nothing is on its way to Pleo. With underWay it is enough
-// that whoever has sent it is whole, has its lock, and is left alone until it is
+// that its sender is whole, has its lock, and is left alone until it is
 // done: that a record is written back while its sender crashes or is stopped, no
 // protocol excludes (P9).
 func (s *sim) awaitQuiet(underWay bool) {

@@ -28,7 +28,7 @@ type ledger struct {
 	// consent or a revocation of the schedule ends it.
 	outside       string
 	otherConsents int
-	// endedAt is when tokens died at Pleo behind everybody's back the last time.
+	// endedAt is when tokens died at Pleo the last time, of which no process can have heard.
 	endedAt time.Time
 	// lied has the live refresh tokens that Pleo has called inactive when nothing
 	// contradicted it.

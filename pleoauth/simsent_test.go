@@ -186,7 +186,7 @@ func (s *sim) silent(p *process, token string) bool {
 }
 
 // judgeDeadToken: I1. A refresh token that is dead already must not be sent: it
-// would cost another name's grant, or one that somebody holds.
+// would cost another name's grant, or one that a process holds.
 func (s *sim) judgeDeadToken(p *process, token string) {
 	held := s.heldLive(p)
 	s.mu.Lock()

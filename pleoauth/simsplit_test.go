@@ -63,7 +63,7 @@ func (s *sim) endSplit() {
 }
 
 // planSlowEnd has a refresh be slow on its way to Pleo, and the split end meanwhile:
-// whoever has sent it finds a store that knows nothing of it.
+// its sender finds a store that knows nothing of it.
 func (s *sim) planSlowEnd(began time.Duration, stay []*process) {
 	slow := pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken}
 	if delay := s.between(s.processing()/2, s.processing()); s.chance(3) {
