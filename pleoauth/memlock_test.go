@@ -24,6 +24,7 @@ func (s *memStore) Lock(ctx context.Context, name string, o pleoauth.LockOptions
 		}
 		token := randomID()
 		s.server.locks[name] = memLockState{token, now.Add(o.Life)}
+		s.tokens[name] = token
 		lock = &memLock{s, name, token}
 		if s.locked != nil {
 			s.locked(name)

@@ -14,8 +14,8 @@ func (s *memStore) Watch(ctx context.Context, name string) error {
 }
 
 func (s *memStore) Unwatch(name string) {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.watched, name)
 }
 

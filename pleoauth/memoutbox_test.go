@@ -32,8 +32,8 @@ func (s *memStore) note(name string, old, next pleoauth.Record) {
 }
 
 func (s *memStore) NoteChanges(noted func()) {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.noted = noted
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ func randomID() string {
 // each replica has a memStore. Time is the process's, so that a synctest
 // bubble drives it.
 type memServer struct {
-	mu      sync.Mutex
+	mu      *sync.Mutex // also that of the servers that were split off
 	run     string
 	records map[string]memRecord
 	locks   map[string]memLockState
@@ -47,6 +48,11 @@ type memServer struct {
 	strayDue []string
 	// lagging says that replicas confirm nothing.
 	lagging bool
+	// cutOff, if set, is when the server lost its replicas to the other side of a
+	// split network, see memsplit_test.go.
+	cutOff time.Time
+	// readOnly is until when the server refuses to write, and says so.
+	readOnly time.Time
 	// single says that the server is one process at one address, which refuses
 	// connections while it is away.
 	single bool
@@ -68,10 +74,13 @@ type memFlow struct {
 }
 
 func newMemServer() *memServer {
-	return &memServer{run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, next: map[string]time.Time{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
+	return &memServer{mu: &sync.Mutex{}, run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, next: map[string]time.Time{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
 }
 
-var errAway = errors.New("store is away")
+var (
+	errAway     = errors.New("store is away")
+	errReadOnly = fmt.Errorf("%w: the server is read-only", pleoauth.ErrNotWritten)
+)
 
 // failover makes another server take over that lacks the last writes and all
 // locks. With writes < 0 it has nothing at all.
@@ -143,6 +152,41 @@ func (m *memServer) setSkew(skew time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.skew = skew
+}
+
+// restore puts a record back as it once was, as an operator does with a copy; or
+// takes it away, if there was none.
+func (m *memServer) restore(name string, r memRecord) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.records[name] = r; r.Empty() {
+		delete(m.records, name)
+	}
+}
+
+// copyOf returns a copy of a record for restore.
+func (m *memServer) copyOf(name string) memRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.records[name]
+}
+
+// loseKeys forgets a connection's lock, or all flows.
+func (m *memServer) loseKeys(lock string, flows bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.locks, lock)
+	delete(m.next, lock)
+	if flows {
+		m.flows = map[string]memFlow{}
+	}
+}
+
+// refuseWrites has the server refuse to write for a while.
+func (m *memServer) refuseWrites(length time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.readOnly = time.Now().Add(length)
 }
 
 // put replaces a record behind everybody's back, as from a backup.

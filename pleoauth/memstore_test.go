@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,24 +13,29 @@ import (
 
 // memStore is one replica's way to the server.
 type memStore struct {
+	mu      *sync.Mutex // that of all servers; guards what follows
 	server  *memServer
 	queue   *noticeQueue
-	watched map[string]bool // guarded by server.mu
-	away    bool            // guarded by server.mu
-	deaf    bool            // gets no notices; guarded by server.mu
+	watched map[string]bool
+	away    bool
+	deaf    bool // gets no notices
+	// hangsUntil is until when the server answers nothing; stubborn says that a
+	// command then does not even end with its context, and is carried out late.
+	hangsUntil time.Time
+	stubborn   bool
+	tokens     map[string]string // of the locks that were taken last
 
 	// step, if set, is called before and after each operation has happened at
-	// the server. An error is returned in place of the operation's result. It is
-	// guarded by server.mu.
+	// the server. An error is returned in place of the operation's result.
 	step func(op, when string) error
-	// noted, if set, is called after swaps that note a change; guarded by server.mu.
+	// noted, if set, is called after swaps that note a change.
 	noted func()
 	// locked and unlocked, if set, are told who has a connection's lock.
 	locked, unlocked func(name string)
 }
 
 func (m *memServer) client() *memStore {
-	s := &memStore{server: m, queue: newNoticeQueue(), watched: map[string]bool{}}
+	s := &memStore{mu: m.mu, server: m, queue: newNoticeQueue(), watched: map[string]bool{}, tokens: map[string]string{}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stores = append(m.stores, s)
@@ -37,19 +43,23 @@ func (m *memServer) client() *memStore {
 }
 
 // SingleServer implements [pleoauth.SingleServer].
-func (s *memStore) SingleServer() bool { return s.server.single }
+func (s *memStore) SingleServer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server.single
+}
 
 // onStep has f called before and after each operation from now on.
 func (s *memStore) onStep(f func(op, when string) error) {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.step = f
 }
 
 // setAway cuts the replica off the server, or lets it back.
 func (s *memStore) setAway(away bool) {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.away = away
 	if !away {
 		s.queue.put(pleoauth.Notice{Kind: pleoauth.NoticeLost})
@@ -58,8 +68,8 @@ func (s *memStore) setAway(away bool) {
 
 // setDeaf has the replica miss all notices, without its noticing, or hear again.
 func (s *memStore) setDeaf(deaf bool) {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.deaf = deaf
 }
 
@@ -67,17 +77,23 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.server.mu.Lock()
+	s.mu.Lock()
 	step := s.step
-	s.server.mu.Unlock()
+	s.mu.Unlock()
 	if step != nil {
 		if err := step(op, "before"); err != nil {
 			return err
 		}
 	}
+	if err := s.hang(ctx); err != nil {
+		return err
+	}
 	err := func() error {
-		s.server.mu.Lock()
-		defer s.server.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if slices.Contains([]string{"swap", "lock", "renew", "put-flow"}, op) && time.Now().Before(s.server.readOnly) {
+			return errReadOnly
+		}
 		if s.away && s.server.single {
 			return syscall.ECONNREFUSED
 		}
@@ -92,6 +108,35 @@ func (s *memStore) do(ctx context.Context, op string, f func() error) error {
 		}
 	}
 	return err
+}
+
+// hangs has the server answer nothing for a while.
+func (s *memStore) hangs(length time.Duration, stubborn bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hangsUntil, s.stubborn = time.Now().Add(length), stubborn
+}
+
+// hang waits for a server that answers nothing, or until the command is given up.
+func (s *memStore) hang(ctx context.Context) error {
+	s.mu.Lock()
+	rest, stubborn := time.Until(s.hangsUntil), s.stubborn
+	s.mu.Unlock()
+	switch {
+	case rest <= 0:
+		return nil
+	case stubborn:
+		time.Sleep(rest)
+		return nil
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *memStore) snapshot(name string) pleoauth.Snapshot {
@@ -141,9 +186,10 @@ func (s *memStore) Swap(ctx context.Context, name string, old pleoauth.Snapshot,
 		}
 		snap = s.snapshot(name)
 		snap.Mark = kept // what the writer believes
-		if o.ReplicaWait > 0 && s.server.lagging {
+		if o.ReplicaWait > 0 && (s.server.lagging || s.server.losesReplicas()) {
 			return pleoauth.ErrNotReplicated
 		}
+		snap.Alone = o.ReplicaWait > 0 && s.server.alone()
 		return nil
 	})
 	return snap, err
@@ -200,7 +246,8 @@ func (s *memStore) List(ctx context.Context, cursor string, limit int) (names []
 func (s *memStore) Due(ctx context.Context, limit int) (names []string, err error) {
 	err = s.do(ctx, "due", func() error {
 		names = append(names, s.server.strayDue[:min(limit, len(s.server.strayDue))]...)
-		for name, r := range s.server.records {
+		for _, name := range slices.Sorted(maps.Keys(s.server.records)) { // so that a schedule can be played again
+			r := s.server.records[name]
 			if !r.Due.IsZero() && r.Due.Before(time.Now().Add(s.server.skew)) && len(names) < limit {
 				names = append(names, name)
 			}
@@ -215,9 +262,9 @@ func (s *memStore) Ping(ctx context.Context) error {
 }
 
 func (s *memStore) Close() error {
-	s.server.mu.Lock()
+	s.mu.Lock()
 	s.server.stores = slices.DeleteFunc(s.server.stores, func(o *memStore) bool { return o == s })
-	s.server.mu.Unlock()
+	s.mu.Unlock()
 	s.queue.stop()
 	return nil
 }

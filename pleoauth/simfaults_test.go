@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
@@ -26,6 +25,9 @@ func (s *sim) someone() *process     { return s.procs[s.rng.IntN(len(s.procs))] 
 
 // plan places the schedule's faults.
 func (s *sim) plan() {
+	if s.nuisance {
+		return
+	}
 	for range 1 + s.rng.IntN(4) {
 		s.faults++
 		p, length := s.someone(), s.length()
@@ -36,7 +38,10 @@ func (s *sim) plan() {
 			continue
 		}
 		delay, what := s.moment(), s.rng.IntN(7)
-		time.AfterFunc(delay, func() { s.atTime(p, what, length) })
+		time.AfterFunc(delay, func() {
+			s.awaitTruce()
+			s.atTime(p, what, length)
+		})
 		s.say("planned in %v: event %d (%v) at %s", delay, what, length, p)
 	}
 	for range s.rng.IntN(3) {
@@ -73,19 +78,17 @@ func (s *sim) atTime(p *process, what int, length time.Duration) {
 		s.cut(p, length)
 	case 2:
 		s.say("a user authorises again")
-		s.reauthorise(p)
+		_ = s.authoriseAs(p, "default")
 	case 3:
 		if int(length)%3 == 0 {
-			s.say("the grant is revoked at Pleo")
-			s.note(func(l *ledger) { l.revoked = true; l.acts++ })
-			s.pleo.Revoke(pleotest.Target{Company: s.companyOf("default")})
+			s.revoke(pleotest.Target{Company: s.companyOf("default")})
 		}
 	case 4:
 		s.failover(2)
 	case 5:
 		p.pause(length)
 	case 6:
-		s.disconnect(p)
+		s.disconnect(p, "default")
 	}
 }
 
@@ -104,40 +107,17 @@ func (s *sim) cut(p *process, length time.Duration) {
 	time.AfterFunc(length, func() { p.store.setAway(false) })
 }
 
-func (s *sim) reauthorise(p *process) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	begun, err := p.BeginAuthorisation(ctx, pleoauth.AuthorisationRequest{Connection: "default"})
-	if err != nil {
-		return
-	}
-	back, err := s.pleo.Approve(begun.URL, s.companyOf("default"))
-	if err != nil {
-		return
-	}
-	acts := 0
-	s.note(func(l *ledger) { l.consents++; acts = l.acts })
-	_, err = s.complete(p.replica, callback(s.t, back, begun))
-	s.note(func(l *ledger) {
-		if err == nil && l.acts == acts {
-			l.revoked, l.disconnected = false, false
-		}
-		l.failedConsent = l.failedConsent || err != nil // a code may have been exchanged, which may have ended the grant before
-	})
-	s.say("authorised: %v", err)
-}
-
-func (s *sim) disconnect(p *process) {
+func (s *sim) disconnect(p *process, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	err := p.Disconnect(ctx, "default")
-	s.say("%s disconnects: %v", p, err)
-	s.note(func(l *ledger) {
-		l.acts++
+	err := p.Disconnect(ctx, name)
+	s.say("%s disconnects %s: %v", p, name, err)
+	s.userOf(name, func(u *acts) {
+		u.count++
 		if err == nil {
-			l.disconnected = true
+			u.disconnected = true
 		} else {
-			l.perhapsDisconnected = true // the answer may have been lost
+			u.perhapsDisconnected = true // the answer may have been lost
 		}
 	})
 }
@@ -165,7 +145,9 @@ func (s *sim) pleoFault() {
 	case 8:
 		refresh.DelayBefore = min(d/3, s.processing())
 	case 9:
-		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: 1 + s.rng.IntN(3)})
+		if times := 1 + s.rng.IntN(3); !s.believes() {
+			s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: times})
+		}
 		refresh.Drop = pleotest.BeforeProcessing
 	case 10:
 		refresh.Drop = pleotest.MidBody
@@ -180,6 +162,9 @@ func (s *sim) pleoFault() {
 // than a mark lives, counted from the latest moment that the token may leave, no
 // protocol can exclude.
 func (s *sim) processing() time.Duration {
+	if s.apart() && !s.slowly { // two that know nothing of each other wait for each other's turn, see simsent_test.go
+		return quickly
+	}
 	timeout := s.cfg.WithDefaults().RefreshTimeout
 	return timeout + 5*time.Second - timeout/2 - 100*time.Millisecond
 }

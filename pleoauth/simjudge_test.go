@@ -15,21 +15,52 @@ import (
 // ledger is what judgements have to know of a schedule: what happened to it,
 // and where each pair that Pleo issued went.
 type ledger struct {
-	sameFamily                        bool // a second consent replaces the first at Pleo
-	revoked                           bool // by the user, since the last consent
-	disconnected, perhapsDisconnected bool
-	acts                              int // revocations and disconnects
-	consents                          int // after the first
-	failedConsent                     bool
-	forgot                            bool // the store may have lost writes
-	locks                             bool // or locks, or a process may have been too late to renew one
+	users  map[string]*acts // by connection
+	forgot bool             // the store may have lost writes
+	locks  bool             // or locks, or a process may have been too late to renew one
 
 	received map[string]*process // by refresh token: who has read the whole answer
 	died     map[string]bool     // went with a process that had neither stored nor spilled it
+	stored   map[string]string   // by refresh token: the connection that it was stored for
+	families map[string]string   // the authorisations of connections that no user acts on
+
+	// outside is the refresh token that another name's consent brought, until a
+	// consent or a revocation of the schedule ends it.
+	outside       string
+	otherConsents int
+	// endedAt is when tokens died at Pleo the last time, of which no process can have heard.
+	endedAt time.Time
+	// lied has the live refresh tokens that Pleo has called inactive when nothing
+	// contradicted it.
+	lied map[string]bool
+	// excused counts requests with a refresh token that is dead, or is once they
+	// have arrived, where no protocol excludes that.
+	excused int
+}
+
+// acts are what users have done to a connection since it was first authorised.
+type acts struct {
+	revoked                           bool // since the last consent
+	disconnected, perhapsDisconnected bool
+	count                             int // revocations and disconnects
+	consents, underWay, failures      int
+	failed                            bool // a consent, after which none was as good as the last
 }
 
 func (l *ledger) init() {
+	l.users, l.families, l.stored = map[string]*acts{}, map[string]string{}, map[string]string{}
+	l.lied = map[string]bool{}
 	l.received, l.died = map[string]*process{}, map[string]bool{}
+}
+
+// userOf changes what users have done to a connection.
+func (s *sim) userOf(name string, change func(*acts)) {
+	s.note(func(l *ledger) {
+		if l.users[name] == nil {
+			l.users[name] = &acts{}
+		}
+		change(l.users[name])
+	})
 }
 
 // broken notes the first violation of an invariant.
@@ -54,8 +85,15 @@ func (s *sim) isBroken() bool {
 // replayed: I1.
 func (s *sim) replayed() bool {
 	c := s.pleo.Counters()
-	if c.Replays > 0 {
+	s.mu.Lock()
+	excused := s.ledger.excused
+	s.mu.Unlock()
+	switch {
+	case c.Replays+c.DeadRefreshes <= excused:
+	case c.Replays > 0:
 		s.broken("I1: a refresh token was spent twice")
+	default:
+		s.broken("I1: a dead refresh token was spent")
 	}
 	if c.CodeReplays > 0 {
 		s.broken("I1: a code was spent twice")
@@ -65,6 +103,9 @@ func (s *sim) replayed() bool {
 
 // swapped judges every write to the store: I2.
 func (s *sim) swapped(name string, before, after pleoauth.Record) {
+	if token := s.refreshToken(name, after); token != "" {
+		s.note(func(l *ledger) { l.stored[token] = name })
+	}
 	if s.replayed() || before.State == "" {
 		return
 	}
@@ -81,6 +122,9 @@ func (s *sim) swapped(name string, before, after pleoauth.Record) {
 		return
 	}
 	was := s.refreshToken(name, before)
+	if s.liedAbout(was) {
+		return
+	}
 	if (after.State != pleoauth.StateConnected || s.refreshToken(name, after) != was) && s.isLive(was) {
 		s.broken("I2: a live grant was overwritten or wiped")
 	}
@@ -98,10 +142,16 @@ func (s *sim) refreshToken(name string, r pleoauth.Record) string {
 	return g.RefreshToken
 }
 
-func (s *sim) isLive(refreshToken string) bool {
-	return slices.ContainsFunc(s.pleo.Authorisations(pleotest.Target{}), func(a pleotest.Authorisation) bool {
-		return a.Connected && a.RefreshToken == refreshToken
-	})
+func (s *sim) isLive(refreshToken string) bool { return slices.Contains(s.liveTokens(), refreshToken) }
+
+// liveTokens returns the refresh tokens that live.
+func (s *sim) liveTokens() (live []string) {
+	for _, a := range s.pleo.Authorisations(pleotest.Target{}) {
+		if a.Connected {
+			live = append(live, a.RefreshToken)
+		}
+	}
+	return live
 }
 
 // judgeToken: no connection ever gets another's token.
@@ -110,7 +160,7 @@ func (s *sim) judgeToken(name string, token *pleoauth.Token) {
 		return
 	}
 	for _, other := range s.names {
-		if other == name {
+		if s.companyOf(other) == s.companyOf(name) {
 			continue
 		}
 		for _, a := range s.pleo.Authorisations(pleotest.Target{Company: s.companyOf(other)}) {
@@ -130,7 +180,7 @@ func (s *sim) judge() simOutcome {
 			record := s.store.record(name)
 			s.say("the record of %s says %s %s, generation %d", name, record.State, record.Reason, record.Generation)
 			for _, p := range s.living() {
-				s.judgeProcess(p, name, record.State)
+				s.judgeProcess(p, name, record)
 			}
 			lost += s.judgeEnd(name, record)
 		}
@@ -143,44 +193,52 @@ func (s *sim) judge() simOutcome {
 	if limit := 150 * len(s.names); c.TokenRequests > limit || c.Introspections > limit {
 		s.broken("I4: %d requests to the token endpoint, %d introspections", c.TokenRequests, c.Introspections)
 	}
-	return simOutcome{Refreshes: c.Refreshes, Replays: c.Replays, Faults: s.faults, Lost: lost, violation: s.bad}
+	s.mu.Lock()
+	outside, excused := s.ledger.outside, s.ledger.excused
+	s.mu.Unlock()
+	if outside != "" && !s.isLive(outside) && excused == 0 {
+		s.broken("I1: the grant that another name has was ended")
+	}
+	return simOutcome{Refreshes: c.Refreshes, Replays: max(0, c.Replays-excused), Faults: s.faults, Lost: lost, violation: s.bad}
 }
 
 // judgeEnd says whether a grant was lost, and sees that it was lost with a
 // process or with an answer, where nobody can help it.
 func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 	s.mu.Lock()
-	l := s.ledger
+	l, u := s.ledger, acts{}
+	if l.users[name] != nil {
+		u = *l.users[name]
+	}
 	s.mu.Unlock()
-	first := name == s.names[0] // the one that users act on
 	switch record.State {
 	case pleoauth.StateDisconnected:
-		if !first || !l.disconnected && !l.perhapsDisconnected && l.consents == 0 {
+		if !u.disconnected && !u.perhapsDisconnected && u.consents == 0 {
 			s.broken("I2: disconnected by nobody")
 		}
 		return 0
 	case pleoauth.StateConnected:
-		if first && l.disconnected && !l.forgot && l.consents == 0 {
+		if u.disconnected && !l.forgot && u.consents == 0 {
 			s.broken("I2: a disconnect was undone")
 		}
 		return 0
 	case pleoauth.StateReauthorisationRequired:
 	}
-	if first && (l.revoked || l.disconnected || l.perhapsDisconnected || l.failedConsent) {
+	if u.revoked || u.disconnected || u.perhapsDisconnected || u.failed || s.hasEnded(name, record, l, u) {
 		return 0
 	}
-	if first && l.consents > 0 && (l.forgot || len(l.died) > 0) {
+	if u.consents > 0 && (l.forgot || len(l.died) > 0) {
 		return 0 // protocol's section on what nobody can exclude: a consent and another fault
 	}
 	live := false
-	for _, a := range s.pleo.Authorisations(pleotest.Target{Company: s.companyOf(name)}) {
-		if !a.Connected {
+	for _, a := range s.pleo.Authorisations(pleotest.Target{Company: s.companyOf(name), Authorisation: l.families[name]}) {
+		if !a.Connected || s.theme == twoNames && l.stored[a.RefreshToken] != name && l.stored[a.RefreshToken] != "" {
 			continue
 		}
 		live = true
 		p := l.received[a.RefreshToken]
 		switch {
-		case first && l.consents > 0: // of which authorisation it is, nobody can tell here
+		case u.consents > 0: // of which authorisation it is, nobody can tell here
 		case p == nil: // the answer was lost
 		case !p.dead.Load():
 			s.broken("I2: %s has the live pair, and the record says %q", p, record.State)
@@ -193,20 +251,41 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 		s.broken("I2: the grant is dead, and nobody revoked it")
 	case record.State == "" && !l.forgot:
 		s.broken("I2: the record is gone")
-	case record.State != "" && record.Reason != pleoauth.ReasonLostResponse:
+	case record.State != "" && record.Reason != pleoauth.ReasonLostResponse && s.theme == plain && !l.forgot:
 		s.broken("I2: the pair was lost, and the reason is %q", record.Reason)
 	}
 	return 1
 }
 
-func (s *sim) judgeProcess(p *process, name string, state pleoauth.State) {
+// hasEnded reports whether a connection has ended as its theme would have it.
+func (s *sim) hasEnded(name string, record pleoauth.Record, l ledger, u acts) bool {
+	switch {
+	case l.excused > 0: // Pleo has ended the authorisation, and no protocol excludes it
+		return true
+	case len(l.lied) > 0: // Pleo has called a live grant dead, and no access token could tell
+		return true
+	case record.State == "" && slices.Contains([]string{"fresh", "twin"}, name): // perhaps never authorised
+		return u.consents == 0 || u.failures > 0
+	case l.otherConsents > 0 && name == "default": // the pair is another's
+		return true
+	case s.theme == twoNames: // the other name's consent was the last
+		other := s.names[1-slices.Index(s.names, name)]
+		return l.users[other] != nil && l.users[other].consents > 0
+	}
+	return false
+}
+
+func (s *sim) judgeProcess(p *process, name string, record pleoauth.Record) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	token, err := p.Token(ctx, name)
 	if err == nil && !s.lives(token) { // refreshed at this moment: as a call would
 		token, err = p.Refused(ctx, name, token)
 	}
-	switch state {
+	if s.theme == strangeHand && s.knowsBetter(name, record, err) {
+		return
+	}
+	switch record.State {
 	case pleoauth.StateConnected:
 		if err != nil {
 			s.broken("I3: %s does not serve a connected connection: %v", p, err)
@@ -224,6 +303,18 @@ func (s *sim) judgeProcess(p *process, name string, state pleoauth.State) {
 			s.broken("I3: %s does not know that there is no grant: %v", p, err)
 		}
 	}
+}
+
+// knowsBetter reports whether a process rightly goes on saying that a connection has
+// ended, or was disconnected, although a strange hand has put another record there:
+// one whose grant is dead, or that undoes what a user has done.
+func (s *sim) knowsBetter(name string, record pleoauth.Record, err error) bool {
+	if !errors.Is(err, pleoauth.ErrReauthorisationRequired) && !errors.Is(err, pleoauth.ErrNotConnected) {
+		return false
+	}
+	var disconnected bool
+	s.userOf(name, func(u *acts) { disconnected = u.disconnected })
+	return disconnected || !s.isLive(s.refreshToken(name, record))
 }
 
 // locked sees that no two living processes are at the same connection at once,

@@ -10,11 +10,17 @@ import (
 
 // moreFaults places faults of rarer kinds, beside those of plan.
 func (s *sim) moreFaults() {
+	if s.nuisance {
+		return
+	}
 	for range s.rng.IntN(3) {
 		s.faults++
 		delay, what, length, p := s.moment(), s.rng.IntN(14), s.length(), s.someone()
 		s.say("planned in %v: rare event %d (%v) at %s", delay, what, length, p)
-		time.AfterFunc(delay, func() { s.rare(p, what, length) })
+		time.AfterFunc(delay, func() {
+			s.awaitTruce()
+			s.rare(p, what, length)
+		})
 	}
 	for range s.rng.IntN(3) { // answers of the store that are lost after it has done what was asked
 		s.faults++
@@ -41,9 +47,12 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 		s.badCode(p)
 	case 3:
 		s.say("two users authorise at once")
-		go s.reauthorise(p)
-		s.reauthorise(s.first())
+		go func() { _ = s.authoriseAs(p, "default") }()
+		_ = s.authoriseAs(s.first(), "default")
 	case 4:
+		if s.believes() {
+			return
+		}
 		s.say("introspection is slow")
 		s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, DelayAfter: length / 8, Times: 4})
 	case 5:
@@ -70,15 +79,15 @@ func (s *sim) rare(p *process, what int, length time.Duration) {
 				s.note(func(l *ledger) { l.locks = true })
 				s.store.loseLocks()
 			}
-			s.reauthorise(p)
+			_ = s.authoriseAs(p, "default")
 		})
 	case 10:
 		s.say("two users authorise, and the first one's grant cannot be stored")
 		s.when(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, DelayAfter: time.Second}, func() {
 			s.cut(p, longest)
-			s.reauthorise(s.first())
+			_ = s.authoriseAs(s.first(), "default")
 		})
-		s.reauthorise(p)
+		_ = s.authoriseAs(p, "default")
 	case 11:
 		s.say("the store's replicas confirm nothing for %v", length)
 		s.store.setLagging(true)

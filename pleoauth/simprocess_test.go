@@ -25,20 +25,26 @@ type process struct {
 	sim     *sim
 	number  int
 	dead    atomic.Bool
+	ending  atomic.Bool // it has been told that it will end
 	unheard atomic.Bool // the answer to the operation under way is lost
 	mu      sync.Mutex
 	ops     map[string]int
 	until   time.Time // paused
 	faults  map[string]func()
-	salt    uint64
-	inside  map[string]bool // the connections whose locks it holds; guarded by sim.mu
+	pace    pace
+	odd     struct{ way, times int } // the answers that it gets next
+	// questions are those about refresh tokens; guarded by sim.mu.
+	questions map[string]*question
+	vain      time.Time // when it last took long to reach Pleo; guarded by sim.mu
+	salt      uint64
+	inside    map[string]bool // the connections whose locks it holds; guarded by sim.mu
 }
 
 func (p *process) String() string { return string(rune('A' + p.number)) }
 
 // start begins a process, with what another left on its disk.
 func (s *sim) start(disk map[string][]byte) *process {
-	p := &process{sim: s, ops: map[string]int{}, faults: map[string]func(){}, inside: map[string]bool{}}
+	p := &process{sim: s, ops: map[string]int{}, faults: map[string]func(){}, questions: map[string]*question{}, inside: map[string]bool{}}
 	s.mu.Lock()
 	p.number = s.started
 	s.started++
@@ -63,7 +69,7 @@ func (s *sim) start(disk map[string][]byte) *process {
 		logTo = io.MultiWriter(s.log, t2w{s, p})
 	}
 	p.Source, err = pleoauth.NewSource(s.cfg, store, keys,
-		pleoauth.WithDialContext(p.dial), pleoauth.WithSpillDir(dir),
+		pleoauth.WithDialContext(p.dial), pleoauth.WithSpillDir(dir), pleoauth.WithEnding(p.ending.Load),
 		pleoauth.WithRandom(func(n int64) int64 {
 			jitterLock.Lock()
 			defer jitterLock.Unlock()
@@ -100,7 +106,7 @@ func (p *process) step(op, when string) error {
 	p.ops[key]++
 	n := p.ops[key]
 	var fault func()
-	if len(p.faults) > 0 && !p.sim.calm.Load() {
+	if len(p.faults) > 0 && !p.sim.calm.Load() && !p.sim.inTruce() {
 		fault = p.faults[fmt.Sprintf("%s %d", key, n)]
 	}
 	p.mu.Unlock()
@@ -138,7 +144,9 @@ func (p *process) alive() error {
 		if rest <= 0 {
 			return nil
 		}
-		time.Sleep(rest)
+		if !p.sim.sleep(rest) {
+			return errDead
+		}
 	}
 }
 

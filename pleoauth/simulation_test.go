@@ -26,6 +26,8 @@ type sim struct {
 	seed   uint64
 	mutant mutant
 	rng    *rand.Rand
+	odds   *rand.Rand // the second stream, of the theme
+	theme  theme
 	tell   bool
 	began  time.Time
 	disk   string        // where processes have their disks
@@ -38,6 +40,21 @@ type sim struct {
 	procs   []*process
 	started int
 	faults  int
+	sent    []*sent
+	turns   []turn
+	old     *memServer // the old master of a split store
+	mute    bool       // its processes cannot ask Pleo about tokens
+	slowly  bool       // Pleo may be slow, although requests know nothing of each other
+	// truceUntil is until when no further fault begins.
+	truceUntil time.Time
+	// nuisance has no faults but a browser that brings exchanges about.
+	nuisance bool
+	served   map[string]time.Time
+	deaf     struct {
+		deafness
+		fromStart bool
+		began     atomic.Bool
+	}
 	// What judgements have to know, see simjudge_test.go.
 	ledger ledger
 	calm   atomic.Bool // no further fault begins
@@ -50,6 +67,7 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 		s := newSim(t, seed, tell, m)
 		s.plan()
 		s.moreFaults()
+		s.planTheme()
 		s.run()
 		outcome = s.judge()
 		s.over.Store(true)
@@ -62,23 +80,31 @@ func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcom
 
 // newSim starts the replicas and connects the connections, all without faults.
 func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
-	s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), tell: tell, began: time.Now(), end: make(chan struct{})}
+	s := &sim{t: t, seed: seed, mutant: m, rng: rand.New(rand.NewPCG(seed, 1)), odds: rand.New(rand.NewPCG(seed, 7)), tell: tell, began: time.Now(), end: make(chan struct{})}
+	s.theme = themes[s.odds.IntN(len(themes))]
 	s.disk = filepath.Join(os.TempDir(), fmt.Sprintf("pleo-simulation-%d", os.Getpid()), fmt.Sprint(seed))
 	s.window = 90 * time.Second
+	s.slowly = s.theme == splitStore && s.chance(3)
+	s.nuisance, s.served = s.theme == exchanges && s.chance(4), map[string]time.Time{}
 	var options []pleotest.Option
-	if s.ledger.sameFamily = s.rng.IntN(2) == 0; s.ledger.sameFamily {
+	sameFamily := s.rng.IntN(2) == 0
+	if s.theme == otherConsent || s.theme == twoNames || sameFamily && s.theme != manyNames {
 		options = append(options, pleotest.WithSecondConsentReplacing())
 	}
 	life := []time.Duration{20 * time.Second, 30 * time.Second, time.Minute}[s.rng.IntN(3)]
 	s.world = newWorld(t, append(options, pleotest.WithAccessTokenLife(life))...)
-	s.store.single = s.rng.IntN(2) == 0
+	s.store.single = s.rng.IntN(2) == 0 && s.theme != splitStore
 	if s.rng.IntN(2) == 0 {
 		s.cfg.RefreshTimeout, s.window = 2*time.Second, 45*time.Second
+	}
+	if s.theme == splitStore {
+		s.window = 90 * time.Second // the old master notices that it is alone
 	}
 	s.names = []string{"default"}
 	if s.rng.IntN(8) == 0 {
 		s.names = append(s.names, "other")
 	}
+	later := s.moreNames()
 	var err error
 	s.opener, err = pleoauth.NewKeyring(s.key)
 	require.NoError(t, err)
@@ -88,19 +114,55 @@ func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
 	}
 	for _, name := range s.names {
 		s.authorise(s.procs[0].replica, name, s.companyOf(name))
+		if name != "default" {
+			s.ledger.families[name] = s.familyOf(s.refreshToken(name, s.store.record(name)))
+		}
 		for _, p := range s.procs {
 			s.token(p.replica, name)
 		}
 	}
+	s.names = append(s.names, later...)
 	s.store.spoil(m.swap, m.sameRun)
 	synctest.Wait()
 	s.store.watchSwaps(s.swapped)
 	return s
 }
 
-// companyOf returns the company that a connection belongs to.
+// moreNames returns names that are authorised in the course of the schedule, and
+// adds others to those that are from its start.
+func (s *sim) moreNames() (later []string) {
+	switch s.theme {
+	case manyNames:
+		s.names = []string{"default", "other", "third", "fourth", "fifth", "sixth"}[:3+s.odds.IntN(4)]
+	case twoNames:
+		s.names = s.names[:1]
+		return []string{"twin"}
+	case exchanges:
+		return []string{"fresh"}
+	}
+	return nil
+}
+
+// companyOf returns the company that a connection belongs to. That of default, on
+// which users act, has no other connection but its twin.
 func (s *sim) companyOf(name string) string {
-	return pleotest.Companies()[slices.Index(s.names, name)].Name
+	switch name {
+	case "default", "twin":
+		return pleotest.Companies()[0].Name
+	case "other", "fourth", "sixth":
+		return pleotest.Companies()[1].Name
+	}
+	return pleotest.Companies()[2].Name
+}
+
+// familyOf returns which authorisation a live refresh token belongs to.
+func (s *sim) familyOf(refreshToken string) string {
+	for _, a := range s.pleo.Authorisations(pleotest.Target{}) {
+		if a.RefreshToken == refreshToken && refreshToken != "" {
+			return a.ID
+		}
+	}
+	return ""
 }
 
 func (s *sim) say(format string, args ...any) {
@@ -118,16 +180,17 @@ func (s *sim) run() {
 		s.call()
 		time.Sleep(time.Duration(1 + s.rng.Int64N(int64(8*time.Second))))
 	}
-	s.pleo.ClearFaults()
-	for _, p := range s.living() {
-		p.store.setAway(false)
+	s.endFaults()
+	rounds, pause := 16, 5*time.Second
+	if s.theme == introspection { // what cannot be asked about is waited out
+		rounds, pause = 24, 45*time.Second
 	}
-	for range 16 { // faults have ended: a fair schedule
+	for range rounds { // faults have ended: a fair schedule
 		if s.replayed() {
 			return
 		}
 		s.call()
-		time.Sleep(5 * time.Second)
+		time.Sleep(pause)
 		if s.quiet() {
 			break
 		}
@@ -146,9 +209,27 @@ func (s *sim) run() {
 	}
 }
 
+// endFaults ends what would go on, but for an introspection that is like that.
+func (s *sim) endFaults() {
+	s.say("faults end")
+	s.pleo.ClearFaults()
+	if s.deaf.began.Load() && !s.deaf.ends {
+		s.goDeaf()
+	}
+	s.endSplit()
+	for _, p := range s.living() {
+		p.store.setAway(false)
+	}
+}
+
 // quiet reports whether nothing is left to be done about what has happened.
 func (s *sim) quiet() bool {
 	for _, name := range s.names {
+		waits := false // a user for the end of an exchange
+		s.userOf(name, func(u *acts) { waits = u.underWay > 0 })
+		if waits {
+			return false
+		}
 		record := s.store.record(name)
 		if record.Mark != nil {
 			return false
@@ -177,11 +258,15 @@ func (s *sim) first() *process {
 
 func (s *sim) call() {
 	for _, p := range s.living() {
+		if s.isIdle(p) {
+			continue
+		}
 		for _, name := range s.names {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			go func() {
 				defer cancel()
 				token, err := p.Token(ctx, name)
+				s.judgeOutage(p, name, err)
 				if err != nil {
 					return
 				}

@@ -1,0 +1,258 @@
+package pleoauth_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sent is a request that works once, on its way to Pleo.
+type sent struct {
+	p      *process
+	token  string     // the refresh token; "" of an exchange
+	server *memServer // that has the mark which it went under
+	at     time.Time
+	over   bool // Pleo has answered it: nothing is on its way any more
+}
+
+// question is what a process has asked about a refresh token.
+type question struct {
+	at       time.Time
+	answered bool
+	active   bool
+}
+
+// turn is the time between Pleo's word that a token lives and Pleo's work on what
+// is sent on that word, or an exchange's way to Pleo.
+type turn struct {
+	p      *process
+	token  string
+	server *memServer
+	sent   bool // it is a request's way to Pleo, not Pleo's word
+	until  time.Time
+}
+
+const (
+	// wordHolds is how long after Pleo's word a token may be sent: two seconds, and
+	// what the schedule's latencies add.
+	wordHolds = 2*time.Second + 50*time.Millisecond
+	// waitsForWord is how long a process waits for it at least.
+	waitsForWord = 4500 * time.Millisecond
+	// quickly is how long Pleo works on a request at the most where requests about
+	// one authorisation know nothing of each other.
+	quickly = 400 * time.Millisecond
+)
+
+// leaves is called when a request to the token endpoint leaves a process.
+func (s *sim) leaves(p *process, form url.Values) *sent {
+	r := &sent{p: p, token: form.Get("refresh_token"), server: p.server()}
+	if r.token == "" {
+		s.awaitTurn(r)
+	} else {
+		p.keepsPace()
+	}
+	r.at = time.Now()
+	if r.token != "" && !s.isLive(r.token) {
+		s.judgeDeadToken(p, r.token)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.token == "" {
+		s.ledger.outside = "" // a consent of the schedule's ends it
+	}
+	if s.apart() {
+		// P7: both sides of a split, where one could not ask or wait for its turn.
+		if (r.token == "" || s.silent(p, r.token)) && slices.ContainsFunc(s.sent, func(o *sent) bool {
+			return (o.token == r.token || r.token == "") && o.p != p && o.server != r.server && s.mayTravel(o)
+		}) {
+			s.ledger.excused++
+		}
+		s.openTurn(r, true, s.processing()+time.Second)
+	}
+	s.sent = append(s.sent, r)
+	return r
+}
+
+// arrived notes that Pleo has answered a request for good.
+func (s *sim) arrived(r *sent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.over = true
+	if s.apart() {
+		s.openTurn(r, true, 0)
+	}
+}
+
+// mayTravel reports whether Pleo may still come to work on a request. s.mu is held.
+func (s *sim) mayTravel(r *sent) bool {
+	return !r.over && time.Since(r.at) < s.processing()+time.Second
+}
+
+// travelling returns the requests that Pleo may still come to work on.
+func (s *sim) travelling() (all []*sent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.sent {
+		if s.mayTravel(r) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// asksAbout is called when a process asks Pleo about a refresh token.
+func (s *sim) asksAbout(p *process, token string) {
+	r := &sent{p: p, token: token, server: p.server()}
+	s.awaitTurn(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.questions[token] = &question{at: time.Now()}
+	if s.apart() {
+		s.openTurn(r, false, wordHolds+time.Second)
+	}
+}
+
+// heard is called when a process has read the answer, if it still waits for it.
+func (s *sim) heard(p *process, token string, active bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := p.questions[token]; q != nil && time.Since(q.at) < waitsForWord {
+		q.answered, q.active = true, active
+	}
+}
+
+// toldOf is called when the answer has come, before the process can have read it.
+func (s *sim) toldOf(p *process, token string, active bool) {
+	if !active && s.theme == introspection {
+		s.noteLie(token)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.apart() {
+		length := wordHolds
+		if !active {
+			length = 0
+		}
+		s.openTurn(&sent{p: p, token: token, server: p.server()}, false, length)
+	}
+}
+
+// openTurn is called with s.mu held.
+func (s *sim) openTurn(r *sent, way bool, length time.Duration) {
+	s.turns = slices.DeleteFunc(s.turns, func(t turn) bool {
+		return t.token == r.token && t.server == r.server && t.sent == way || !time.Now().Before(t.until)
+	})
+	if length > 0 {
+		s.turns = append(s.turns, turn{r.p, r.token, r.server, way, time.Now().Add(length)})
+	}
+}
+
+// awaitTurn has a request wait while another is between Pleo's word and Pleo's
+// work, and cannot know of it: P7 and P8, which no protocol excludes. On one side
+// and under one name lock and mark have to do, and what a process has sent itself it
+// has to know. An exchange waits for so long only that it still leaves in its time.
+func (s *sim) awaitTurn(r *sent) {
+	for began := time.Now(); s.apart() && s.turnOf(r) && (r.token != "" || time.Since(began) < wordHolds+time.Second); {
+		if !s.sleep(10 * time.Millisecond) {
+			return
+		}
+	}
+}
+
+// turnOf reports whether another request has its turn; of any, if r is nil.
+func (s *sim) turnOf(r *sent) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.turns, func(t turn) bool {
+		return time.Now().Before(t.until) && (r == nil || t.token != r.token || t.server != r.server && t.p != r.p)
+	})
+}
+
+// silent reports whether a process has asked about a token in vain, or could not
+// even reach Pleo in time: then it may go on where nothing speaks against the token
+// (N1), as the old master of a split store does that knows to be alone (N2). s.mu is
+// held.
+func (s *sim) silent(p *process, token string) bool {
+	if p.server().alone() {
+		return false
+	}
+	q := p.questions[token]
+	return time.Since(p.vain) < 2*waitsForWord || q != nil && !q.answered && time.Since(q.at) < 2*longest
+}
+
+// judgeDeadToken: I1. A refresh token that is dead already must not be sent: it
+// would cost another name's grant, or one that a process holds.
+func (s *sim) judgeDeadToken(p *process, token string) {
+	held := s.heldLive(p)
+	s.mu.Lock()
+	q := p.questions[token]
+	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
+	excused := silent || ended || s.theme == introspection && !held
+	if excused {
+		s.ledger.excused++
+	}
+	s.mu.Unlock()
+	switch {
+	case excused:
+		s.say("%s sends a dead refresh token (Pleo was silent: %v; ended just now: %v)", p, silent, ended)
+	case q == nil:
+		s.broken("I1: %s sends a dead refresh token, and has not asked about it", p)
+	case !q.answered || !q.active:
+		s.broken("I1: %s sends a refresh token that Pleo has called inactive", p)
+	default:
+		s.broken("I1: %s sends a dead refresh token, %v after it asked about it", p, time.Since(q.at))
+	}
+}
+
+// heldLive reports whether a live pair is stored, or with a process that runs, or
+// on a disk.
+func (s *sim) heldLive(asking *process) bool {
+	for _, token := range s.liveTokens() {
+		for _, name := range s.names {
+			if s.refreshToken(name, s.store.record(name)) == token {
+				return true
+			}
+		}
+		s.mu.Lock()
+		p, died := s.ledger.received[token], s.ledger.died[token]
+		s.mu.Unlock()
+		if p != nil && p != asking && !died {
+			return true
+		}
+	}
+	return false
+}
+
+// answerOf takes an answer apart, once it is there as a whole.
+func answerOf(answer []byte) (status int, body []byte, whole bool) {
+	head, body, ok := bytes.Cut(answer, []byte("\r\n\r\n"))
+	if !ok || len(head) < len("HTTP/1.1 200") {
+		return 0, nil, false
+	}
+	status, _ = strconv.Atoi(string(head[len("HTTP/1.1 "):][:3]))
+	return status, body, strconv.Itoa(len(body)) == headerOf(head, "Content-Length")
+}
+
+func headerOf(head []byte, wanted string) string {
+	for line := range strings.Lines(string(head)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && textproto.CanonicalMIMEHeaderKey(name) == wanted {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// delivered notes the pair of an answer that has come whole.
+func (s *sim) delivered(p *process, body []byte) {
+	var grant struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if json.Unmarshal(body, &grant) == nil && grant.RefreshToken != "" {
+		s.note(func(l *ledger) { l.received[grant.RefreshToken] = p })
+	}
+}
