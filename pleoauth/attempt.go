@@ -135,7 +135,7 @@ func (a *attempt) askFirst(snap Snapshot, g Grant) error {
 	case tokenDead:
 		return a.lost(snap, g, nil, true, ReasonRevokedOrExpired)
 	case tokenSilent:
-		if a.c.verdictOn(snap).believed() { // it has known this token; it may have changed
+		if said.wait {
 			return a.silent(snap, g, nil, said)
 		}
 	case noAnswer:
@@ -180,6 +180,11 @@ func (a *attempt) refresh(snap Snapshot, g Grant, settled string, said asked) er
 	if a.stopping() {
 		conn.Close()
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
+	}
+	if a.pace.Pause() > 0 && !a.f.forced.Load() { // since this turn has come
+		conn.Close()
+		a.leave()
+		return nil
 	}
 	// The clock, then the announcement, then the mark: all others count the mark's
 	// life from a later moment than this process.

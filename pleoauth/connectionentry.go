@@ -55,6 +55,8 @@ type connection struct {
 	// backOff is the back-off that was last seen on the record, and since when.
 	backOff struct{ until, since time.Time }
 	pinning bool // whose company it is, is being found out
+	// judged is what this process has found out about introspection.
+	judged judgement
 	// silence is for how long Pleo has not spoken about the token.
 	silence silence
 	// changed is closed whenever the view may have changed; nil: nobody waits.

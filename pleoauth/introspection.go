@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync/atomic"
+	"slices"
 	"time"
 )
 
@@ -19,9 +19,9 @@ const (
 	// doubtWait is how long to wait where Pleo's answers do not fit together.
 	doubtWait = 5 * time.Second
 	maxDoubts = 3
-	// evidenceGood is how long it shows that introspection knows refresh tokens
-	// that it has called one of this client active.
-	evidenceGood = time.Hour
+	// fewOthers is how many other connections are looked at, to see whether
+	// introspection calls any refresh token of this client active.
+	fewOthers = 3
 	// silenceWait is how long the holder of a newer grant has to put it back before
 	// a token that Pleo does not speak about is sent: a restart may bring it from a
 	// disk.
@@ -38,7 +38,7 @@ const (
 	tokenLives
 	// tokenDead: it is inactive, and that can be believed.
 	tokenDead
-	// tokenSilent: Pleo calls it inactive, and cannot be believed: see [Verdict].
+	// tokenSilent: Pleo calls it inactive, and cannot be believed, or does not tell.
 	tokenSilent
 )
 
@@ -47,26 +47,23 @@ type asked struct {
 	tokenAnswer
 	at   time.Time     // when the answer came
 	seen Introspection // of the refresh token
+	wait bool          // of tokenSilent: a newer grant may be put back
 	err  error         // of noAnswer
 }
 
 // stale reports whether the answer is too old to send the token on it.
 func (a asked) stale() bool { return time.Since(a.at) > answerGood }
 
-// evidence is when introspection last called a refresh token of this client active.
-type evidence struct{ at atomic.Pointer[time.Time] }
-
-func (e *evidence) note(now time.Time) { e.at.Store(&now) }
-
-func (e *evidence) holds() bool {
-	at := e.at.Load()
-	return at != nil && time.Since(*at) < evidenceGood
-}
-
 // introspect asks Pleo about a token. It waits while Pleo has this client wait, and
 // asks again after a 429: a question has no effect.
 func (a *attempt) introspect(token string, kind TokenKind) (Introspection, error) {
 	for {
+		if a.pace.Pause() > 0 && a.entered && !a.f.forced.Load() { // since this turn has come
+			a.leave()
+			if _, closing := a.enter(1); closing != nil {
+				return Introspection{}, closing
+			}
+		}
 		seen, err := a.Source.introspect(token, kind)
 		switch {
 		case a.stopping():
@@ -99,9 +96,6 @@ func (s *Source) introspect(token string, kind TokenKind) (Introspection, error)
 	if now := time.Now(); now.Sub(sent) > oldAnswer || now.Round(0).Sub(sent.Round(0)) > oldAnswer {
 		return seen, errOldAnswer
 	}
-	if err == nil && seen.Active && kind == RefreshTokenKind {
-		s.evidence.note(time.Now())
-	}
 	return seen, err
 }
 
@@ -118,15 +112,14 @@ func (a *attempt) ask(snap Snapshot, g Grant, settling bool) asked {
 			if !settling {
 				return said
 			}
-		case said.err == nil, !a.c.verdictOn(snap).believed() && silentStatus(said.err):
-			said.err = nil
-			return a.askAboutAccess(snap, g, settling, said)
+		case said.err == nil, silentStatus(said.err):
+			return a.confirm(snap, g, settling, said)
 		default:
 			return said
 		}
 		// A server behind the endpoint may lag behind another: an access token whose
 		// time is not over and that is dead shows it.
-		if snap.Remaining(snap.Expires) < time.Second || a.doubts >= maxDoubts {
+		if !a.c.accessLives(snap) || a.doubts >= maxDoubts {
 			return said
 		}
 		access, err := a.introspect(g.AccessToken, AccessTokenKind)
@@ -141,31 +134,117 @@ func (a *attempt) ask(snap Snapshot, g Grant, settling bool) asked {
 	}
 }
 
-// askAboutAccess goes on where the refresh token was called inactive. An access token
-// within its life that is active contradicts that: then nothing was rotated. Only one
-// that came without a refresh token says nothing of the token before it.
-func (a *attempt) askAboutAccess(snap Snapshot, g Grant, settling bool, said asked) asked {
-	verdict := a.c.verdictOn(snap)
-	known := a.evidence.holds() || !snap.IntrospectedAt.IsZero() && snap.Remaining(snap.IntrospectedAt) > -evidenceGood
-	if within := snap.Remaining(snap.Expires) > time.Second; within && verdict != VerdictUnusable && !g.NoRefreshToken {
-		access, err := a.introspect(g.AccessToken, AccessTokenKind)
-		switch {
-		case err != nil && !silentStatus(err):
-			return asked{at: said.at, err: err}
-		case err == nil && access.Active:
-			a.noteVerdict(a.c, snap, VerdictAccessTokens)
+// confirm goes on where Pleo calls the refresh token inactive, or does not tell. That
+// alone ends no grant: a server may call every token inactive, always or for an hour.
+//
+// Within its access token's life that token is asked about, of introspection and of
+// the API: where it lives, nothing was rotated. (One that came without a refresh token
+// says nothing of the token before it.) Otherwise introspection has to call a refresh
+// token of another connection active at the same time, where there is another.
+func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) asked {
+	inactive, verdict := said.err == nil, a.c.verdictOn(snap)
+	said.err = nil
+	if a.c.accessLives(snap) && !g.NoRefreshToken {
+		switch access, found := a.askAboutAccess(g); {
+		case access == tokenLives:
+			a.c.judge(snap.Lineage, found)
+			a.noteVerdict(a.c, snap, found, false)
 			said.tokenAnswer = tokenLives
 			return said
-		case err == nil && verdict == VerdictAccessTokens:
+		case access == tokenDead && (inactive && verdict.believed() || settling && !verdict.believed()):
 			said.tokenAnswer = tokenDead
 			return said
+		case access == tokenDead:
+			said.wait = true // it may have died with the refresh token, or alone
 		}
 	}
-	said.tokenAnswer = tokenSilent
-	if known && (verdict.believed() || verdict == "") || settling && verdict.believed() {
+	said.tokenAnswer, said.wait = tokenSilent, said.wait || settling
+	if !inactive || !verdict.believed() && verdict != "" {
+		return said
+	}
+	others, active := a.othersLive()
+	switch {
+	case active, others == 0 && verdict.believed():
 		said.tokenAnswer = tokenDead
+	case others > 0:
+		said.wait = true // none is active: introspection answers wrongly just now
 	}
 	return said
+}
+
+// accessLives reports whether the time of a record's access token is not over: by this
+// process's own clock where it knows the token, for the store's may be put forward.
+func (c *connection) accessLives(snap Snapshot) bool {
+	if v := c.view.Load(); v != nil && v.version == snap.Version {
+		return time.Until(v.expires) > time.Second
+	}
+	return snap.Remaining(snap.Expires) > time.Second
+}
+
+// askAboutAccess asks whether an access token lives whose time is not over. The
+// verdict is what a living one says of introspection. It is dead only where the API
+// refuses it as well, or introspection is known to tell access tokens apart.
+func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
+	access, err := s.introspect(g.AccessToken, AccessTokenKind)
+	if err == nil && access.Active {
+		return tokenLives, VerdictAccessTokens
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
+	defer cancel()
+	subject, errAPI := s.oauth().APISubject(ctx, g.AccessToken)
+	refusal := new(OAuthError)
+	switch {
+	case errAPI == nil && subject != "":
+		return tokenLives, VerdictUnusable
+	case errors.As(errAPI, &refusal) && refusal.Status == http.StatusUnauthorized:
+		return tokenDead, ""
+	}
+	return noAnswer, ""
+}
+
+// othersLive asks Pleo about refresh tokens of other connections, and returns how many
+// there were to ask about and whether one is active.
+func (a *attempt) othersLive() (others int, active bool) {
+	for _, name := range a.otherNames() {
+		snap, err := a.read(name)
+		if err != nil || snap.State != StateConnected || snap.Marked() != nil {
+			continue
+		}
+		g, err := a.openGrant(name, snap.Sealed)
+		if err != nil {
+			continue
+		}
+		others++
+		if seen, err := a.introspect(g.RefreshToken, RefreshTokenKind); err == nil && seen.Active {
+			return others, true
+		}
+		if others == fewOthers {
+			break
+		}
+	}
+	return others, false
+}
+
+// otherNames returns names of other connections: those that this process uses first,
+// then some from the store.
+func (a *attempt) otherNames() []string {
+	var names []string
+	a.conns.each(func(c *connection) {
+		if v := c.view.Load(); c != a.c && len(names) < fewOthers && v != nil && v.pair != nil && !v.dead {
+			names = append(names, c.name)
+		}
+	})
+	slices.Sort(names)
+	ctx, cancel := a.command()
+	defer cancel()
+	stored, _, err := a.store.List(ctx, "", 4*fewOthers)
+	a.storeAnswered(StoreList, err)
+	for _, name := range stored {
+		if name != a.c.name && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // silentStatus reports whether a server does not tell about a token: it has no
@@ -182,27 +261,45 @@ func silentStatus(err error) bool {
 	return false
 }
 
-// verdictOn returns the verdict on introspection: the record's, or where the store has
-// forgotten it this process's own.
+// judgement is what this process has found out about introspection, with tokens of one
+// authorisation.
+type judgement struct {
+	lineage string
+	verdict Verdict
+}
+
+// verdictOn returns the verdict on introspection: the record's, or what this process
+// has found out, where the store has forgotten it or has not been told yet.
 func (c *connection) verdictOn(snap Snapshot) Verdict {
-	if v := c.view.Load(); snap.Introspection == "" && v != nil && v.pair != nil && v.seq == snap.Seq {
-		return v.pair.introspection
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (snap.Introspection == "" || snap.Introspection == VerdictPresumed) && c.judged.lineage == snap.Lineage && c.judged.verdict != "" {
+		return c.judged.verdict
 	}
 	return snap.Introspection
 }
 
+// judge notes what this process has found out about introspection.
+func (c *connection) judge(lineage string, v Verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.judged = judgement{lineage, v}
+}
+
 // noteVerdict keeps a verdict with the record, and says in the log what follows.
-func (s *Source) noteVerdict(c *connection, snap Snapshot, v Verdict) {
+func (s *Source) noteVerdict(c *connection, snap Snapshot, v Verdict, justNow bool) {
 	if snap.Introspection == v {
 		return
 	}
 	subscription := s.subscription.Load()
-	after, err := s.apply(c.name, snap, writeVerdict(snap.Version, v))
+	after, err := s.apply(c.name, snap, writeVerdict(snap.Version, v, justNow))
 	if err != nil {
 		return
 	}
 	log := s.logger().With("connection", c.name, "generation", snap.Generation, "result", string(v))
 	switch {
+	case v == VerdictDoubted:
+		log.Debug("introspection calls a fresh refresh token inactive; it is asked again")
 	case v != VerdictUsable:
 		log.Error("introspection cannot be believed: it calls refresh tokens inactive that were just issued; a refresh whose answer is lost may cost the authorisation")
 	case !snap.Introspection.believed() && snap.Introspection != "":
@@ -245,6 +342,7 @@ func (s *Source) judgeIntrospection(c *connection, p *pair) {
 			}
 			if err == nil || silentStatus(err) {
 				verdict = VerdictAccessTokens
+				s.judged(c, p, VerdictDoubted)
 			}
 		}
 		if verdict == "" {
@@ -261,10 +359,16 @@ func (s *Source) judgeIntrospection(c *connection, p *pair) {
 				verdict = VerdictUnusable
 			}
 		}
-		if snap, err := s.read(c.name); err == nil && snap.Version == p.version {
-			s.noteVerdict(c, snap, verdict)
-		}
+		s.judged(c, p, verdict)
 	})
+}
+
+// judged keeps what a fresh token has shown.
+func (s *Source) judged(c *connection, p *pair, v Verdict) {
+	c.judge(p.lineage, v)
+	if snap, err := s.read(c.name); err == nil && snap.Version == p.version {
+		s.noteVerdict(c, snap, v, true)
+	}
 }
 
 // silence is since when Pleo has not spoken about the token of a version, and that

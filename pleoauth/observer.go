@@ -66,7 +66,7 @@ type Stats struct {
 func (s *Source) Stats() Stats {
 	now := time.Now()
 	st := Stats{Connections: map[State]int{}, OldestGrant: s.oldest.age(now), Unsaved: s.unsaved.Load(), Alone: s.alone.Load()}
-	st.Waiting, st.Paused = s.pace.Waiting()
+	st.Waiting, st.Paused = s.pace.Waiting(), s.pace.Pause() > 0
 	s.conns.each(func(c *connection) {
 		v := c.view.Load()
 		if v == nil {

@@ -50,6 +50,9 @@ type Verdict string
 const (
 	// VerdictPresumed: the grant is new, and its token has not shown otherwise yet.
 	VerdictPresumed Verdict = "presumed"
+	// VerdictDoubted: it was called inactive once, and is asked about again: a copy
+	// behind the endpoint may lag.
+	VerdictDoubted Verdict = "doubted"
 	// VerdictUsable: introspection has called a refresh token of the connection
 	// active.
 	VerdictUsable Verdict = "usable"
@@ -132,10 +135,8 @@ type Record struct {
 	// For401At is when a grant was last obtained because the one before it had been
 	// refused, if that was not long before this one; or zero.
 	For401At time.Time
-	// Introspection is the verdict on Pleo's introspection, and IntrospectedAt when
-	// it last called a refresh token of the connection active.
-	Introspection  Verdict
-	IntrospectedAt time.Time
+	// Introspection is the verdict on Pleo's introspection.
+	Introspection Verdict
 	// Due is when the sweep should look at the connection again: its position
 	// in the index. Zero keeps it out of the index.
 	Due time.Time

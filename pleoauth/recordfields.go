@@ -35,7 +35,6 @@ const (
 	fieldNotBeforeReason = "not_before_reason"
 	fieldFor401At        = "for_401_at"
 	fieldIntrospection   = "introspection"
-	fieldIntrospectedAt  = "introspected_at"
 	fieldDue             = "due"
 )
 
@@ -64,7 +63,6 @@ func EncodeRecord(r Record) map[string]string {
 	f.text(fieldNotBeforeReason, r.NotBeforeReason)
 	f.time(fieldFor401At, r.For401At)
 	f.text(fieldIntrospection, string(r.Introspection))
-	f.time(fieldIntrospectedAt, r.IntrospectedAt)
 	f.time(fieldDue, r.Due)
 	return f
 }
@@ -99,7 +97,6 @@ func DecodeRecord(fields map[string]string) (Record, error) {
 		NotBeforeReason: fields[fieldNotBeforeReason],
 		For401At:        d.time(fieldFor401At),
 		Introspection:   Verdict(fields[fieldIntrospection]),
-		IntrospectedAt:  d.time(fieldIntrospectedAt),
 		Due:             d.time(fieldDue),
 	}
 	if d.err != nil {

@@ -150,10 +150,19 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 			return verdict{version: v.version, flight: s.flyFor(caller, c, v.version, true)}, nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
-	defer cancel()
+	if pause := s.pace.Pause(); pause > 0 { // Pleo has asked all of this client to wait
+		return verdict{version: v.version, until: time.Now().Add(pause), err: &TokenError{
+			Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: pause, Err: ErrRateLimited,
+		}}, nil
+	}
+	turn := s.pace.Turn(time.Time{})
+	turn.Hurry()
+	if !turn.Enter(1, s.stop) {
+		return verdict{}, errClosing
+	}
 	asked := time.Now()
-	seen, err := s.oauth().Introspect(ctx, v.pair.grant.AccessToken, AccessTokenKind)
+	seen, err := s.introspect(v.pair.grant.AccessToken, AccessTokenKind)
+	turn.Leave()
 	log := s.logger().With("connection", c.name, "generation", v.generation, "duration", time.Since(asked))
 	if err == nil {
 		c.mu.Lock()

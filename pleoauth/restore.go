@@ -24,7 +24,7 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		if time.Now().Before(h.askAt) {
 			return false, errOwnPairUnknown
 		}
-		switch answer, err := s.askAboutHeld(h, snap); answer {
+		switch answer, err := s.askAboutHeld(c, h, snap); answer {
 		case noAnswer:
 			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
 			h.unasked++
@@ -55,34 +55,30 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 
 // askAboutHeld asks Pleo whether a held grant lives, in whose place the record says
 // that there is none.
-func (s *Source) askAboutHeld(h *heldPair, snap Snapshot) (tokenAnswer, error) {
+func (s *Source) askAboutHeld(c *connection, h *heldPair, snap Snapshot) (tokenAnswer, error) {
 	turn := s.pace.Turn(time.Time{})
 	if !turn.Enter(2, s.abandon) {
 		return noAnswer, errClosing
 	}
 	defer turn.Leave()
-	verdict := cmp.Or(snap.Introspection, h.pair.introspection)
 	seen, err := s.introspect(h.pair.grant.RefreshToken, RefreshTokenKind)
 	switch {
 	case err == nil && seen.Active:
 		return tokenLives, nil
-	case err != nil && (verdict.believed() || !silentStatus(err)):
+	case err != nil && !silentStatus(err):
 		return noAnswer, err
-	case verdict.believed(), verdict == "" && s.evidence.holds():
-		return tokenDead, nil
-	case verdict == VerdictUnusable, !time.Now().Before(h.pair.obtained.Add(h.pair.grant.ExpiresIn)):
+	case !time.Now().Before(h.pair.obtained.Add(h.pair.grant.ExpiresIn)), h.pair.grant.NoRefreshToken:
+		snap.Introspection, snap.Lineage = cmp.Or(snap.Introspection, h.pair.introspection), h.pair.lineage
+		if err == nil && c.verdictOn(snap).believed() {
+			return tokenDead, nil
+		}
 		return tokenSilent, nil
 	}
-	seen, err = s.introspect(h.pair.grant.AccessToken, AccessTokenKind)
-	switch {
-	case err == nil && seen.Active:
-		return tokenLives, nil
-	case err == nil && verdict == VerdictAccessTokens:
-		return tokenDead, nil
-	case err == nil, silentStatus(err):
-		return tokenSilent, nil
+	switch access, _ := s.askAboutAccess(h.pair.grant); access {
+	case tokenLives, tokenDead:
+		return access, nil
 	}
-	return noAnswer, err
+	return tokenSilent, nil
 }
 
 // nobodyHas ends a connection whose record is gone and whose pair is dead, unless

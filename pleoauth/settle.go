@@ -148,6 +148,9 @@ func (a *attempt) lost(snap Snapshot, g Grant, m *Mark, over bool, reason Reason
 	if err != nil {
 		return a.storeError(a.c.name, err)
 	}
+	if confirmed.Introspection != snap.Introspection { // another replica has found out that it cannot be believed
+		return nil
+	}
 	after, err := a.apply(a.c.name, confirmed, writeEnd(snap.Version, nonceOf(m), random128(), reason, !over))
 	if errors.Is(err, errRefused) {
 		return nil

@@ -58,7 +58,7 @@ func (s *sim) endProcess(p *process, notice, bound, restart, killed time.Duratio
 	s.mu.Lock()
 	var lost bool
 	for token, by := range s.ledger.received {
-		lost = lost || by == p && s.ledger.died[token] && s.isLive(token)
+		lost = lost || by == p && s.ledger.died[token] && !s.ledger.lied[token] && s.isLive(token)
 	}
 	lost = lost && !s.ledger.forgot && len(s.ledger.users) == 0 // else it may be of an authorisation before the last
 	s.mu.Unlock()

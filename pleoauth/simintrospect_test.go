@@ -15,9 +15,9 @@ type deafness struct {
 	refuses bool
 }
 
-// planIntrospection has introspection know no refresh tokens, or no tokens at all,
-// or refuse to answer: always, or from some moment on.
-func (s *sim) planIntrospection() {
+// chooseDeafness has introspection know no refresh tokens, or no tokens at all, or
+// refuse to answer: always, before the first authorisation, or from some moment on.
+func (s *sim) chooseDeafness() {
 	inactive := pleotest.Fault{Endpoint: pleotest.Introspect, Status: 200, Body: `{"active":false}`, Times: pleotest.Always}
 	refresh, access := inactive, inactive
 	refresh.Kind, access.Kind = pleotest.RefreshToken, pleotest.AccessToken
@@ -31,15 +31,21 @@ func (s *sim) planIntrospection() {
 		{what: "refuses to answer", faults: []pleotest.Fault{refused}, refuses: true},
 		{what: "is limited", faults: []pleotest.Fault{limited}, ends: true},
 	}[s.odds.IntN(6)]
-	begins := s.between(0, s.window)
-	if s.deaf.fromStart = s.chance(2) && !d.ends; s.deaf.fromStart {
-		begins = 0
-	}
+	s.deaf.begins = s.between(0, s.window)
+	s.deaf.fromStart = s.chance(2) && !d.ends
 	// A server that refuses to answer from some moment on, for ever, leaves what is
 	// ambiguous ambiguous: there is nothing that could be judged.
 	d.ends = d.ends || !s.deaf.fromStart && (d.refuses || s.chance(2))
 	s.deaf.deafness = d
-	s.in(begins, "introspection cannot be believed", s.goDeaf)
+	if s.deaf.fromStart {
+		s.goDeaf()
+	}
+}
+
+func (s *sim) planIntrospection() {
+	if !s.deaf.fromStart {
+		s.in(s.deaf.begins, "introspection cannot be believed", s.goDeaf)
+	}
 }
 
 // noteLie is called when Pleo has called a refresh token inactive. That of a grant

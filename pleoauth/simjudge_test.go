@@ -28,6 +28,10 @@ type ledger struct {
 	// consent or a revocation of the schedule ends it.
 	outside       string
 	otherConsents int
+	accessOf      map[string]string // the access token that came with a refresh token
+	// contradicted are refresh tokens that Pleo has called inactive while their access
+	// tokens lived: they died alone (N3).
+	contradicted map[string]bool
 	// endedAt is when tokens died at Pleo the last time, of which no process can have heard.
 	endedAt time.Time
 	// lied has the live refresh tokens that Pleo has called inactive when nothing
@@ -50,7 +54,8 @@ type acts struct {
 func (l *ledger) init() {
 	l.users, l.families, l.stored = map[string]*acts{}, map[string]string{}, map[string]string{}
 	l.lied = map[string]bool{}
-	l.received, l.died = map[string]*process{}, map[string]bool{}
+	l.received, l.died, l.accessOf = map[string]*process{}, map[string]bool{}, map[string]string{}
+	l.contradicted = map[string]bool{}
 }
 
 // userOf changes what users have done to a connection.
@@ -152,6 +157,18 @@ func (s *sim) liveTokens() (live []string) {
 		}
 	}
 	return live
+}
+
+// diedAlone reports whether a refresh token is dead whose access token lives: that
+// contradicts Pleo's word on it (N3), and nothing was rotated that sending it could
+// end.
+func (s *sim) diedAlone(refreshToken string) bool {
+	s.mu.Lock()
+	access := s.ledger.accessOf[refreshToken]
+	s.mu.Unlock()
+	return slices.ContainsFunc(s.pleo.Authorisations(pleotest.Target{}), func(a pleotest.Authorisation) bool {
+		return access != "" && a.AccessToken == access
+	})
 }
 
 // judgeToken: no connection ever gets another's token.

@@ -23,6 +23,7 @@ type sent struct {
 // question is what a process has asked about a refresh token.
 type question struct {
 	at       time.Time
+	since    time.Time // it was first asked about
 	answered bool
 	active   bool
 }
@@ -42,6 +43,9 @@ const (
 	// what the schedule's latencies add.
 	wordHolds = 2*time.Second + 50*time.Millisecond
 	// waitsForWord is how long a process waits for it at least.
+	// silenceWait is how long a token is not sent that Pleo does not speak about: ten
+	// minutes, less what two processes may count differently.
+	silenceWait  = 9 * time.Minute
 	waitsForWord = 4500 * time.Millisecond
 	// quickly is how long Pleo works on a request at the most where requests about
 	// one authorisation know nothing of each other.
@@ -111,7 +115,11 @@ func (s *sim) asksAbout(p *process, token string) {
 	s.awaitTurn(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.questions[token] = &question{at: time.Now()}
+	q := &question{at: time.Now(), since: time.Now()}
+	if before := p.questions[token]; before != nil {
+		q.since = before.since
+	}
+	p.questions[token] = q
 	if s.apart() {
 		s.openTurn(r, false, wordHolds+time.Second)
 	}
@@ -130,6 +138,9 @@ func (s *sim) heard(p *process, token string, active bool) {
 func (s *sim) toldOf(p *process, token string, active bool) {
 	if !active && s.theme == introspection {
 		s.noteLie(token)
+	}
+	if !active && s.diedAlone(token) {
+		s.note(func(l *ledger) { l.contradicted[token] = true })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,11 +199,14 @@ func (s *sim) silent(p *process, token string) bool {
 // judgeDeadToken: I1. A refresh token that is dead already must not be sent: it
 // would cost another name's grant, or one that a process holds.
 func (s *sim) judgeDeadToken(p *process, token string) {
-	held := s.heldLive(p)
+	held := s.heldLive(p, token)
 	s.mu.Lock()
 	q := p.questions[token]
+	alone := s.ledger.contradicted[token]
+	// N3: after ten minutes in which no process and no disk had a newer grant.
+	alone = alone || !held && q != nil && time.Since(q.since) > silenceWait
 	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
-	excused := silent || ended || s.theme == introspection && !held
+	excused := silent || ended || alone || s.theme == introspection && !held
 	if excused {
 		s.ledger.excused++
 	}
@@ -211,8 +225,17 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 
 // heldLive reports whether a live pair is stored, or with a process that runs, or
 // on a disk.
-func (s *sim) heldLive(asking *process) bool {
+func (s *sim) heldLive(asking *process, dead string) bool {
+	s.mu.Lock()
+	of := s.ledger.stored[dead]
+	s.mu.Unlock()
 	for _, token := range s.liveTokens() {
+		s.mu.Lock()
+		stored := s.ledger.stored[token]
+		s.mu.Unlock()
+		if of != "" && stored != "" && s.companyOf(stored) != s.companyOf(of) {
+			continue // of another authorisation
+		}
 		for _, name := range s.names {
 			if s.refreshToken(name, s.store.record(name)) == token {
 				return true
@@ -250,9 +273,12 @@ func headerOf(head []byte, wanted string) string {
 // delivered notes the pair of an answer that has come whole.
 func (s *sim) delivered(p *process, body []byte) {
 	var grant struct {
+		AccessToken  string `json:"access_token"`
 		RefreshToken string `json:"refresh_token"`
 	}
 	if json.Unmarshal(body, &grant) == nil && grant.RefreshToken != "" {
-		s.note(func(l *ledger) { l.received[grant.RefreshToken] = p })
+		s.note(func(l *ledger) {
+			l.received[grant.RefreshToken], l.accessOf[grant.RefreshToken] = p, grant.AccessToken
+		})
 	}
 }

@@ -53,6 +53,7 @@ type sim struct {
 	deaf     struct {
 		deafness
 		fromStart bool
+		begins    time.Duration
 		began     atomic.Bool
 	}
 	// What judgements have to know, see simjudge_test.go.
@@ -111,6 +112,9 @@ func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
 	s.ledger.init()
 	for range 2 + s.rng.IntN(2) {
 		s.start(nil)
+	}
+	if s.theme == introspection {
+		s.chooseDeafness()
 	}
 	for _, name := range s.names {
 		s.authorise(s.procs[0].replica, name, s.companyOf(name))

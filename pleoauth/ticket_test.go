@@ -118,7 +118,7 @@ func TestOfManyFlowsWithOneTicketOneCompletes(t *testing.T) {
 		ended := make(chan error, tabs)
 		for i, cb := range callbacks {
 			go func() {
-				_, err := replicas[i%2].CompleteAuthorisation(t.Context(), cb)
+				_, err := w.complete(replicas[i%2], cb)
 				ended <- err
 			}()
 		}

@@ -55,7 +55,7 @@ func writeMark(version string, m Mark, settled string, seen Introspection) write
 			m.Seq = max(m.Seq, r.Mark.Seq) // the next authorisation comes after that of the mark which this one replaces
 		}
 		if seen.Active {
-			r.Introspection, r.IntrospectedAt = VerdictUsable, s.Clock()
+			r.Introspection = VerdictUsable
 			r.Subject = cmp.Or(r.Subject, seen.Subject)
 		}
 		r.Epoch = s.Run
@@ -143,22 +143,19 @@ func writeEnd(version, nonce, newVersion string, reason Reason, travelling bool)
 	}
 }
 
-// writeVerdict (W9) notes what introspection is worth, as a fresh token showed. A
-// mark says that the token may have been spent meanwhile: then the answer showed
-// nothing.
-func writeVerdict(version string, v Verdict) write {
+// writeVerdict (W9) notes what introspection is worth, as a fresh token showed. If
+// that token was asked about just now, a mark says that it may have been spent
+// meanwhile: then the answer showed nothing.
+func writeVerdict(version string, v Verdict, justNow bool) write {
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
 		switch {
-		case r.Version != version || r.State != StateConnected || r.Marked() != nil:
+		case r.Version != version || r.State != StateConnected || justNow && r.Marked() != nil:
 			return r, errRefused
-		case r.Introspection == v && v != VerdictUsable:
+		case r.Introspection == v:
 			return r, errDone
 		}
 		r.Introspection = v
-		if v == VerdictUsable {
-			r.IntrospectedAt = s.Clock()
-		}
 		return r, nil
 	}
 }

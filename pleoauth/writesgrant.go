@@ -110,7 +110,7 @@ func writeAuthorise(p stored) write {
 		next.generation = max(next.generation, s.Generation+1) // neither restarts, even in a store that was emptied
 		p.pair = &next
 		r := p.into(s)
-		r.Introspection, r.IntrospectedAt = VerdictPresumed, time.Time{}
+		r.Introspection = VerdictPresumed
 		return r, nil
 	}
 }

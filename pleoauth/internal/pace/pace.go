@@ -165,12 +165,18 @@ func (g *Gate) Refused(sent time.Time, retryAfter time.Duration) {
 	g.admit()
 }
 
-// Waiting returns how many turns are in the queue, and whether a 429 holds all of
-// them.
-func (g *Gate) Waiting() (turns int, paused bool) {
+// Waiting returns how many turns are in the queue.
+func (g *Gate) Waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.queue), time.Now().Before(g.resume)
+	return len(g.queue)
+}
+
+// Pause returns for how long a 429 still holds all requests; 0: none does.
+func (g *Gate) Pause() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(time.Until(g.resume), 0)
 }
 
 // lately returns when requests were served in the last second.
