@@ -57,6 +57,14 @@ type cluster struct {
 
 func newCluster(t *testing.T, e *pleo) *cluster {
 	t.Helper()
+	// What kubectl reads, go test does not see: a changed manifest would be passed
+	// by a result from its cache.
+	require.NoError(t, filepath.WalkDir("../deploy/kubernetes", func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	}))
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), need(t, "kubectl"), "kustomize", "../deploy/kubernetes/overlays/staging")
 	cmd.Stderr = &stderr
