@@ -25,7 +25,8 @@ func TestTheReportOfRekeyIsDocumented(t *testing.T) {
 // The user that operators are told to make is the one that every store under
 // test logs in as: a server that has the line takes the very commands.
 func TestTheDocumentedRedisUserIsTheOneThatTheTestsUse(t *testing.T) {
-	line := strings.TrimSpace(commented(t, "acl: user"))
+	off, line, _ := strings.Cut(strings.TrimSpace(commented(t, "acl: users")), "\n")
+	require.Equal(t, "user default off allkeys allchannels allcommands", off)
 	require.Equal(t, "user pleo on >PASSWORD "+redisstore.LeastACL, line)
 	server := redistest.Start(t)
 	conf, err := os.ReadFile(server.Dir() + "/redis.conf")

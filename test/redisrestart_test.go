@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -126,6 +127,125 @@ func TestTheRedisThatIsDeliveredHasEveryConnectionAfterItsRestart(t *testing.T) 
 		c.requireAll(t, connections)
 	}
 	proxies.stop(t)
+}
+
+// documentedUsers are the lines of redis.conf that docs/keys.md shows.
+func documentedUsers(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("../docs/keys.md")
+	require.NoError(t, err)
+	return submatch(t, regexp.MustCompile("(?s)<!-- acl: users -->\n```\n(.*?)```"), string(content))[1]
+}
+
+// ownRedis is a Redis with users, as an operator makes it.
+type ownRedis struct {
+	*process
+	dir  string
+	port int
+	env  []string
+}
+
+const ownPassword = "correct-horse"
+
+func newOwnRedis(t *testing.T) *ownRedis {
+	t.Helper()
+	r := &ownRedis{port: freePorts(t, 1)}
+	r.dir, r.env = home(t)
+	return r
+}
+
+func (r *ownRedis) url() string {
+	return fmt.Sprintf("redis://pleo:%s@127.0.0.1:%d/0", ownPassword, r.port)
+}
+
+func (r *ownRedis) cli(t *testing.T, args ...string) string {
+	t.Helper()
+	_, out := runProgram(t, r.env, nil, need(t, "redis-cli"), append([]string{"-p", fmt.Sprint(r.port), "--no-auth-warning"}, args...)...)
+	return out
+}
+
+// startWith starts it with these lines about its users.
+func (r *ownRedis) startWith(t *testing.T, users string) {
+	t.Helper()
+	conf := filepath.Join(r.dir, "redis.conf")
+	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "bind 127.0.0.1\nport %d\ndir %s\nappendonly yes\nappendfsync always\n%s",
+		r.port, r.dir, strings.ReplaceAll(users, "PASSWORD", ownPassword)), 0o600))
+	r.process = startProcess(t, r.env, need(t, "redis-server"), conf)
+	require.Eventually(t, func() bool {
+		return strings.Contains(r.cli(t, "--user", "pleo", "--pass", ownPassword, "ping"), "PONG") || !r.running()
+	}, startTimeout, 5*tick)
+	require.True(t, r.running(), r.stdout.tail())
+}
+
+// connectEight authorises eight connections, which requireEight looks for.
+func (e *pleo) connectEight(t *testing.T, p *proxy) {
+	t.Helper()
+	for i := range 8 {
+		e.authorise(t, p, fmt.Sprintf("customer-%d", i), company(i%3))
+	}
+}
+
+func (p *proxy) requireEight(t *testing.T) {
+	t.Helper()
+	for i := range 8 {
+		require.Equal(t, company(i%3).ID, get(t, p.URL+"/v1/echo", on(fmt.Sprintf("customer-%d", i))).companyID(t))
+	}
+}
+
+func TestARedisWithTheDocumentedUsersHasEveryConnectionAfterItsRestart(t *testing.T) {
+	t.Parallel()
+	redis := newOwnRedis(t)
+	redis.startWith(t, documentedUsers(t))
+	require.Contains(t, redis.cli(t, "ping"), "NOAUTH", "a client that does not log in is shut out")
+	e := startPleo(t)
+	p := startProxy(t, e, config{store: "redis " + redis.url()})
+	e.connectEight(t, p)
+
+	p.stop(t, syscall.SIGTERM)
+	redis.stop(t, syscall.SIGKILL)
+	redis.startWith(t, documentedUsers(t))
+	require.NotContains(t, redis.stdout.String(), "CRITICAL")
+	p.restart(t)
+	p.requireEight(t)
+}
+
+// What docs/operations.md says of a Redis whose user default had no rights.
+func TestARedisThatRefusedItsOwnFileIsToldAndHasEverythingOnceItIsRestartedWithTheRights(t *testing.T) {
+	t.Parallel()
+	redis := newOwnRedis(t)
+	trap := strings.ReplaceAll(documentedUsers(t), "user default off allkeys allchannels allcommands", "user default off")
+	redis.startWith(t, trap)
+	e := startPleo(t)
+	p := startProxy(t, e, config{store: "redis " + redis.url()})
+	e.connectEight(t, p)
+	p.stop(t, syscall.SIGTERM)
+	p.restart(t)
+	p.employees(t, on("customer-0")) // the one connection that this process holds
+
+	redis.stop(t, syscall.SIGKILL)
+	redis.startWith(t, trap)
+	require.Contains(t, redis.stdout.String(), "is sending an error to its AOF-loading-client: '-NOPERM")
+	require.Eventually(t, func() bool {
+		var report healthReport
+		get(t, p.URL+"/healthz").decode(t, &report)
+		return slices.ContainsFunc(report.Risks, func(risk string) bool { return strings.HasPrefix(risk, "Redis refused ") })
+	}, patience, tick, "the restart is noticed, not the next hour's check")
+	requireProblem(t, get(t, p.URL+"/v2/employees", on("customer-1")), http.StatusUnauthorized, "not-connected")
+
+	redis.stop(t, syscall.SIGTERM)
+	redis.startWith(t, documentedUsers(t))
+	require.NotContains(t, redis.stdout.String(), "CRITICAL")
+	for i := range 8 {
+		require.Eventually(t, func() bool {
+			return send(client, request(t, http.MethodGet, p.URL+"/v1/echo", "", on(fmt.Sprintf("customer-%d", i)))).status == http.StatusOK
+		}, patience, tick)
+	}
+	p.requireEight(t)
+	require.Eventually(t, func() bool {
+		var report healthReport
+		get(t, p.URL+"/healthz").decode(t, &report)
+		return len(report.Risks) == 0
+	}, patience, tick)
 }
 
 func (c *cluster) appendTo(t *testing.T, name, text string) {
