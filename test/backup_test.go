@@ -146,7 +146,7 @@ stop)
 start) touch `+filepath.Join(r.dir, "started")+` ;;
 esac
 `)
-	for _, script := range []string{"backup.sh", "restore.sh"} {
+	for _, script := range []string{"backup.sh", "restore.sh", "swap.sh"} {
 		content, err := os.ReadFile("../deploy/kubernetes/redis/config/" + script)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(r.dir, script), content, 0o600))

@@ -1,6 +1,6 @@
 #!/bin/sh
 # restore.sh [DIRECTORY]: reads an archive of backup.sh from standard input, and
-# puts it into the folder `restore`, from which start.sh takes it. What Redis has
+# puts it into the folder `restore`, from which swap.sh takes it. What Redis has
 # is not touched.
 set -eu
 umask 077

@@ -14,13 +14,5 @@ rules=$(tr '\n' ' ' </etc/pleo-redis/pleo.acl)
 	echo "user probe on nopass resetkeys resetchannels -@all +ping"
 	echo "user pleo on #$hash $rules"
 } >/run/redis/users.acl
-# A backup that restore.sh has unpacked takes the place of the append-only file,
-# which is kept.
-if test -d /data/restore; then
-	if test -d /data/appendonlydir; then
-		rm -rf /data/replaced
-		mv /data/appendonlydir /data/replaced
-	fi
-	mv /data/restore /data/appendonlydir
-fi
+sh /etc/pleo-redis/swap.sh
 exec redis-server /etc/pleo-redis/redis.conf
