@@ -77,8 +77,9 @@ func (s *Source) DurabilityRisks() []DurabilityRisk {
 	return nil
 }
 
-// checkingDurability checks the store once it answers, and then every hour: a
-// server that is replaced, or set up anew, may be another one tomorrow.
+// checkingDurability checks the store once it answers, after each of its restarts,
+// and every hour: a server that is replaced, or set up in another way, may be
+// another one tomorrow.
 func (s *Source) checkingDurability() {
 	if _, ok := s.store.(DurabilityChecker); !ok {
 		return
@@ -88,7 +89,7 @@ func (s *Source) checkingDurability() {
 		if !s.checkDurability() {
 			again = durabilityRetry
 		}
-		s.pause(again, nil)
+		s.pause(again, s.restarted)
 	}
 }
 

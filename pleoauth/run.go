@@ -101,6 +101,10 @@ func (s *Source) noteRun(name, run string) {
 		return
 	}
 	s.logger().Warn("the store has been restarted or replaced: its records are compared with what this process knows")
+	select {
+	case s.restarted <- struct{}{}:
+	default: // a check is due already
+	}
 	s.goWork(func() {
 		var all []*connection
 		s.conns.each(func(c *connection) {

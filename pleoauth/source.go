@@ -53,6 +53,9 @@ type Source struct {
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool
+	// restarted has the store's durability checked: a restart tells whether it has
+	// kept everything.
+	restarted chan struct{}
 
 	// work waits for everything that outlives the call that started it.
 	start   sync.Once
@@ -128,6 +131,8 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 
 		abandon: make(chan struct{}),
 
+		restarted: make(chan struct{}, 1),
+
 		requireDurable: o.requireDurable,
 		tracer:         o.tracer,
 		ending:         o.ending,
@@ -201,7 +206,7 @@ func (s *Source) goWork(f func()) bool {
 	return true
 }
 
-// pause waits for d, or less if the source closes or wake is closed.
+// pause waits for d, or less if the source closes, or wake is closed or sent to.
 func (s *Source) pause(d time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -57,6 +57,14 @@ type cluster struct {
 
 func newCluster(t *testing.T, e *pleo) *cluster {
 	t.Helper()
+	// What kubectl reads, go test does not see: a changed manifest would be passed
+	// by a result from its cache.
+	require.NoError(t, filepath.WalkDir("../deploy/kubernetes", func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	}))
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), need(t, "kubectl"), "kustomize", "../deploy/kubernetes/overlays/staging")
 	cmd.Stderr = &stderr
@@ -81,7 +89,7 @@ func newCluster(t *testing.T, e *pleo) *cluster {
 	}
 	c.replace = strings.NewReplacer(
 		"/etc/pleo-auth-proxy", c.dir+"/proxy", "/run/secrets/pleo-auth-proxy", c.dir+"/secrets", "/run/pleo-auth-proxy", c.dir+"/run",
-		"/etc/pleo-redis", c.dir+"/redis", "/run/secrets/pleo-redis", c.dir+"/secrets", "/run/redis", c.dir+"/run", "dir /data", "dir "+c.dir+"/data",
+		"/etc/pleo-redis", c.dir+"/redis", "/run/secrets/pleo-redis", c.dir+"/secrets", "/run/redis", c.dir+"/run", "dir /data", "dir "+c.dir+"/data", "/data/", c.dir+"/data/", "-/data}", "-"+c.dir+"/data}",
 		":7536", c.port("7536"), ":9180", c.port("9180"), ":8080", c.port("8080"),
 		"port 6379", fmt.Sprintf("port %d", c.ports["6379"]), "redis-cli", fmt.Sprintf("redis-cli -p %d", c.ports["6379"]), "bind * -::*", "bind 127.0.0.1",
 	)

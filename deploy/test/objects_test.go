@@ -167,6 +167,23 @@ func TestRedisKeepsWhatItIsGiven(t *testing.T) {
 		require.Contains(t, m.services, "pleo-redis", "PLEO_REDIS_URL names it")
 		require.Len(t, w.pvcs, 1)
 		require.Contains(t, w.pvcs[0].Spec.AccessModes, corev1.ReadWriteOnce)
-		require.Contains(t, w.containers()[0].VolumeMounts, corev1.VolumeMount{Name: w.pvcs[0].Name, MountPath: "/data"})
+		redis := w.containers()[0]
+		require.Contains(t, redis.VolumeMounts, corev1.VolumeMount{Name: w.pvcs[0].Name, MountPath: "/data"})
+
+		// A rewrite of the append-only file forks: what is written meanwhile is in
+		// memory twice. On the volume are then two files of twice that, a copy for a
+		// backup, and what a restore has replaced.
+		var conf string
+		for _, config := range m.configs {
+			conf += config.Data["redis.conf"]
+		}
+		found := regexp.MustCompile(`(?m)^maxmemory (\d+)mb$`).FindStringSubmatch(conf)
+		require.NotNil(t, found)
+		megabytes, err := strconv.ParseInt(found[1], 10, 64)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, redis.Resources.Limits.Memory().Value(), 2*megabytes<<20)
+		require.GreaterOrEqual(t, w.pvcs[0].Spec.Resources.Requests.Storage().Value(), 8*megabytes<<20)
+		require.Contains(t, conf, "\nmaxmemory-policy noeviction\n")
+		require.Contains(t, conf, "\nappendonly yes\nappendfsync always\n")
 	}
 }

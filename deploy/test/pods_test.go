@@ -178,7 +178,7 @@ func TestTheProxyIsASidecarThatStartsBeforeAndEndsAfterTheApplication(t *testing
 // One after the other: the application, calls that are under way, refreshes.
 func TestThePodsTimeToEndIsLongEnough(t *testing.T) {
 	m := render(t, overlay)
-	const application, underWay = 10, 10 + 5 // the latter: refresh_timeout, and what the proxy adds to it
+	const application, underWay = 10, 2 * (10 + 5) // the latter: refresh_timeout and what the proxy adds to it, twice
 	for _, w := range m.workloads {
 		if w.name == "pleo-redis" {
 			continue

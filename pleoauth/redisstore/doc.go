@@ -20,6 +20,11 @@ package redisstore
 //
 //	ACL SETUSER pleo on >password <LeastACL>
 //
+// The user default may be off, but has to keep its rights: Redis replays its
+// append-only file as that user, and without them loses what scripts wrote.
+//
+//	ACL SETUSER default off allkeys allchannels allcommands
+//
 // A database other than 0 also needs +select, a Cluster also
 // [LeastClusterACL].
 const LeastACL = "resetkeys ~pleo:* resetchannels &pleo:* -@all" +

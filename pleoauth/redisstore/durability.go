@@ -55,6 +55,7 @@ func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string
 	c.eviction()
 	c.persistence()
 	inStep := strings.Count(text, "state=online")
+	c.replay()
 	if s.options.WaitReplicas != nil {
 		c.replicas(*s.options.WaitReplicas, inStep)
 	}
@@ -128,6 +129,16 @@ func (c *durabilityCheck) appendOnlyFile() {
 	}
 	if fsync, _ := c.config("appendfsync"); fsync == "no" {
 		c.add(pleoauth.RiskPersistence, "appendfsync is no: what Redis wrote last is lost if its machine fails; set appendfsync everysec or always")
+	}
+}
+
+// replay looks for commands that Redis refused itself. The counter is that of
+// errors that no client sees: Redis' answers to its append-only file, as it
+// replays that at its start, and to its master. Without rights, the user default
+// is refused each transaction in the file.
+func (c *durabilityCheck) replay() {
+	if refused := c.info["unexpected_error_replies"]; refused != "" && refused != "0" {
+		c.add(pleoauth.RiskPersistence, "Redis refused "+refused+" commands of its own append-only file, or of its master, and lacks what they wrote; give its user default all rights, and restart it before it rewrites that file")
 	}
 }
 

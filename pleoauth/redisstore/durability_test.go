@@ -83,6 +83,23 @@ func TestServerThatMayLoseGrantsIsTold(t *testing.T) {
 	}
 }
 
+func TestServerThatRefusedItsOwnFileIsTold(t *testing.T) {
+	o := redistest.WithConfig("user default on nopass allkeys allchannels -@all +ping +info +acl|log")
+	server := redistest.Start(t, redistest.WithAppendOnly(), o)
+	store := open(t, options(t, server.URL()))
+	put(t, store, "acme", connected)
+	require.Empty(t, risks(t, store))
+
+	require.NoError(t, server.Restart())
+	// What it refused itself is in its ACL log, too, which has to be empty in the end.
+	require.NoError(t, server.Client(t).ACLLogReset(t.Context()).Err())
+	found := risks(t, open(t, options(t, server.URL())))
+	require.Len(t, found, 1)
+	require.Equal(t, pleoauth.RiskPersistence, found[0].Code)
+	require.Regexp(t, `^Redis refused [1-9]\d* commands of its own append-only file, or of its master, and lacks what they wrote; `+
+		`give its user default all rights, and restart it before it rewrites that file$`, found[0].Text)
+}
+
 func TestServerThatRefusesConfigIsAskedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, options(t, server.URL()))
