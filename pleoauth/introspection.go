@@ -151,11 +151,11 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 			a.noteVerdict(a.c, snap, found, false)
 			said.tokenAnswer = tokenLives
 			return said
-		case access == tokenDead && (inactive && verdict.believed() || settling && !verdict.believed()):
+		case access == tokenDead && inactive && verdict.believed():
 			said.tokenAnswer = tokenDead
 			return said
 		case access == tokenDead:
-			said.wait = true // it may have died with the refresh token, or alone
+			said.wait = true // with the refresh token, or alone
 		}
 	}
 	said.tokenAnswer, said.wait = tokenSilent, said.wait || settling
@@ -291,12 +291,12 @@ func (s *Source) noteVerdict(c *connection, snap Snapshot, v Verdict, justNow bo
 	if snap.Introspection == v {
 		return
 	}
-	subscription := s.subscription.Load()
+	began, subscription := time.Now(), s.subscription.Load()
 	after, err := s.apply(c.name, snap, writeVerdict(snap.Version, v, justNow))
 	if err != nil {
 		return
 	}
-	log := s.logger().With("connection", c.name, "generation", snap.Generation, "result", string(v))
+	log := s.logger().With("connection", c.name, "generation", snap.Generation, "duration", time.Since(began), "result", string(v))
 	switch {
 	case v == VerdictDoubted:
 		log.Debug("introspection calls a fresh refresh token inactive; it is asked again")
@@ -324,43 +324,48 @@ var canaryWaits = []time.Duration{0, 5 * time.Second, 30 * time.Second}
 // records without a verdict.
 func (s *Source) judgeIntrospection(c *connection, p *pair) {
 	s.goWork(func() {
-		verdict := Verdict("")
+		turn := s.pace.Turn(p.obtained.Add(p.grant.ExpiresIn))
+		var doubted bool
 		for _, wait := range canaryWaits {
 			s.pause(wait, nil)
-			if s.stopping() || c.left(p.version) {
+			if s.stopping() || c.left(p.version) || !turn.Enter(1, s.stop) {
 				return // another token shows it
 			}
-			turn := s.pace.Turn(p.obtained.Add(p.grant.ExpiresIn))
-			if !turn.Enter(1, s.stop) {
-				return
-			}
-			seen, err := s.introspect(p.grant.RefreshToken, RefreshTokenKind)
+			verdict, told := s.fresh(p.grant)
 			turn.Leave()
-			if err == nil && seen.Active {
-				verdict = VerdictUsable
-				break
-			}
-			if err == nil || silentStatus(err) {
-				verdict = VerdictAccessTokens
+			switch {
+			case verdict == VerdictUsable:
+				s.judged(c, p, verdict)
+				return
+			case !told: // Pleo could not be asked, or the pair has died since
+			case wait == canaryWaits[len(canaryWaits)-1] && doubted:
+				s.judged(c, p, verdict)
+			default:
+				doubted = true
 				s.judged(c, p, VerdictDoubted)
 			}
 		}
-		if verdict == "" {
-			return // Pleo could not be asked: the next fresh token shows it
-		}
-		if verdict == VerdictAccessTokens {
-			turn := s.pace.Turn(p.obtained.Add(p.grant.ExpiresIn))
-			if !turn.Enter(1, s.stop) {
-				return
-			}
-			seen, err := s.introspect(p.grant.AccessToken, AccessTokenKind)
-			turn.Leave()
-			if err != nil || !seen.Active {
-				verdict = VerdictUnusable
-			}
-		}
-		s.judged(c, p, verdict)
 	})
+}
+
+// fresh asks about the tokens of a pair that was just obtained, and reports false if
+// that shows nothing of introspection. The API's word counts more: a pair that it
+// refuses has died since, by another consent perhaps.
+func (s *Source) fresh(g Grant) (Verdict, bool) {
+	refresh, err := s.introspect(g.RefreshToken, RefreshTokenKind)
+	if err == nil && refresh.Active {
+		return VerdictUsable, true
+	}
+	if err != nil && !silentStatus(err) {
+		return "", false
+	}
+	switch access, verdict := s.askAboutAccess(g); access {
+	case tokenLives:
+		return verdict, true
+	case tokenDead:
+		return "", false
+	}
+	return VerdictUnusable, true
 }
 
 // judged keeps what a fresh token has shown.

@@ -32,7 +32,12 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		case tokenDead:
 			s.heldLog(c, h).Warn("a grant that the store lacks is dead: it is dropped", "result", "dead")
 			if snap.State == "" {
-				return false, s.nobodyHas(c, h.pair, snap, subscription)
+				err := s.nobodyHas(c, h.pair, snap, subscription)
+				if err != nil { // all who hold a dead grant ask each other: not in a circle
+					h.askAt = time.Now().Add(s.backOffAfter(h.unasked))
+					h.unasked++
+				}
+				return false, err
 			}
 			return false, s.adoptInstead(c, h.pair, snap, subscription)
 		case tokenSilent: // it is asked about again before it is spent
@@ -67,16 +72,15 @@ func (s *Source) askAboutHeld(c *connection, h *heldPair, snap Snapshot) (tokenA
 		return tokenLives, nil
 	case err != nil && !silentStatus(err):
 		return noAnswer, err
-	case !time.Now().Before(h.pair.obtained.Add(h.pair.grant.ExpiresIn)), h.pair.grant.NoRefreshToken:
-		snap.Introspection, snap.Lineage = cmp.Or(snap.Introspection, h.pair.introspection), h.pair.lineage
-		if err == nil && c.verdictOn(snap).believed() {
-			return tokenDead, nil
-		}
-		return tokenSilent, nil
 	}
-	switch access, _ := s.askAboutAccess(h.pair.grant); access {
-	case tokenLives, tokenDead:
-		return access, nil
+	if time.Now().Before(h.pair.obtained.Add(h.pair.grant.ExpiresIn)) && !h.pair.grant.NoRefreshToken {
+		if access, _ := s.askAboutAccess(h.pair.grant); access == tokenLives {
+			return tokenLives, nil
+		}
+	}
+	snap.Introspection, snap.Lineage = cmp.Or(snap.Introspection, h.pair.introspection), h.pair.lineage
+	if err == nil && c.verdictOn(snap).believed() {
+		return tokenDead, nil
 	}
 	return tokenSilent, nil
 }

@@ -49,6 +49,18 @@ var rules = map[string]int{
 	"the end of a grant leaves a mark that is not over":     916850,
 	"the order of grants never restarts":                    590,
 	"the lock is renewed":                                   16,
+	"Pleo is asked before every refresh":                    16,
+	"Pleo's word is good for two seconds":                   0,
+	"one's own request counts whatever the record shows":    65391,
+	"a store without replicas in step proves nothing":       0,
+	"'inactive' is confirmed":                               42,
+	"a whole pair is a pair":                                31,
+	"an exchange leaves the lock to a refresh":              122,
+	"an exchange gives the lock back with its mark":         0,
+	"an ambiguous exchange leaves its mark":                 1521,
+	"a 429 holds all requests":                              162,
+	"a date is read against the clock that named it":        24,
+	"the way out waits for refreshes":                       0,
 }
 
 var changes = []change{
@@ -106,7 +118,7 @@ var changes = []change{
 	go cancelAfterTicks(cancel, ticks, stopTicks)`},
 	{"writes.go", "		if r.Version != version || r.State != StateConnected || standing != nonce && (m == nil || m.Kind != MarkUnknown) {", `		if !without("a condition on the end of a grant") && (r.Version != version || r.State != StateConnected || standing != nonce && (m == nil || m.Kind != MarkUnknown)) {`},
 	{"held.go", "	s.unsavedPair(c, h)\n	c.mu.Lock()", `	if without("a pair that the store does not take is held") {
-		return
+		return saveHeld
 	}
 	s.unsavedPair(c, h)
 	c.mu.Lock()`},
@@ -136,6 +148,44 @@ var changes = []change{
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
 	{"writes.go", "		if m != nil && (travelling || m.Nonce != nonce) {", `		if m != nil && (travelling || m.Nonce != nonce) && !without("the end of a grant leaves a mark that is not over") {`},
 	{"writes.go", "		if travelling != nil {", `		if travelling != nil && !without("a disconnect leaves the mark") {`},
+	{"attempt.go", "	said := a.ask(snap, g, false)\n", `	said := asked{tokenAnswer: tokenLives, at: time.Now()}
+	if !without("Pleo is asked before every refresh") {
+		said = a.ask(snap, g, false)
+	}
+`},
+	{"attempt.go", "said.tokenAnswer == tokenLives && good.Before(deadline) {", `said.tokenAnswer == tokenLives && good.Before(deadline) && !without("Pleo's word is good for two seconds") {`},
+	{"introspection.go", "func (a asked) stale() bool { return time.Since(a.at) > answerGood }", `func (a asked) stale() bool {
+	return time.Since(a.at) > answerGood && !without("Pleo's word is good for two seconds")
+}`},
+	{"attempt.go", "	if m, own := snap.Marked(), a.c.sentWith(g.RefreshToken); m != nil || own != nil {", `	m, own := snap.Marked(), a.c.sentWith(g.RefreshToken)
+	if own != nil && (m == nil || m.Nonce != own.nonce) && without("one's own request counts whatever the record shows") {
+		own = nil
+	}
+	if m != nil || own != nil {`},
+	{"attempt.go", "	case marked.Alone && said.tokenAnswer != tokenLives:", `	case marked.Alone && said.tokenAnswer != tokenLives && !without("a store without replicas in step proves nothing"):`},
+	{"introspection.go", "	said.err = nil\n	if a.c.accessLives", `	said.err = nil
+	if said.tokenAnswer = tokenDead; inactive && without("'inactive' is confirmed") {
+		return said
+	}
+	if a.c.accessLives`},
+	{"tokenanswer.go", "	case (a.cut != nil || !body.whole) && (access == \"\" || refresh == \"\"):", `	case (a.cut != nil || !body.whole) && (access == "" || refresh == "" || without("a whole pair is a pair")):`},
+	{"exchange.go", "Yield: true}", `Yield: !without("an exchange leaves the lock to a refresh")}`},
+	{"exchange.go", "		case <-over.C:\n", `		case <-over.C:
+			if without("an exchange gives the lock back with its mark") {
+				return <-result
+			}
+`},
+	{"exchange.go", "		if notExchanged(err) {", `		if notExchanged(err) || e.before.State != StateConnected && without("an ambiguous exchange leaves its mark") {`},
+	{"paced.go", "		s.pace.Refused(sent, refusal.RetryAfter)\n", `		if !without("a 429 holds all requests") {
+			s.pace.Refused(sent, refusal.RetryAfter)
+		}
+`},
+	{"tokenanswer.go", "	now, err := http.ParseTime(h.Get(\"Date\"))\n	if err != nil {", `	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil || without("a date is read against the clock that named it") {`},
+	{"source.go", "		s.work.Wait()\n", `		if !without("the way out waits for refreshes") {
+			s.work.Wait()
+		}
+`},
 	{"heldlock.go", "		err := h.Renew(ctx, h.source.times().lock)", `		var err error
 		if !without("the lock is renewed") {
 			err = h.Renew(ctx, h.source.times().lock)

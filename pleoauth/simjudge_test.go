@@ -127,6 +127,9 @@ func (s *sim) swapped(name string, before, after pleoauth.Record) {
 		return
 	}
 	was := s.refreshToken(name, before)
+	if s.theme == introspection && s.deaf.began.Load() && after.State != pleoauth.StateConnected {
+		s.noteLie(was) // its access token may have ended since Pleo was asked
+	}
 	if s.liedAbout(was) {
 		return
 	}

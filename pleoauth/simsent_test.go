@@ -204,7 +204,9 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 	q := p.questions[token]
 	alone := s.ledger.contradicted[token]
 	// N3: after ten minutes in which no process and no disk had a newer grant.
-	alone = alone || !held && q != nil && time.Since(q.since) > silenceWait
+	// Where introspection cannot be believed, not even then if that process is stopped,
+	// cut off or down (P11).
+	alone = alone || (!held || s.theme == introspection) && q != nil && time.Since(q.since) > silenceWait
 	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
 	excused := silent || ended || alone || s.theme == introspection && !held
 	if excused {
