@@ -80,11 +80,18 @@ func (c *Callback) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 }
 
 // flowOver reports whether the flow's cookie is of no more use. With the store
-// away the flow may still be there to be completed, a flow that has to wait is
-// completed by the same callback later, and another browser does not spend it.
+// away the flow may still be there to be completed, a flow that has to wait, or whose
+// company could not be compared, is completed by the same callback later, and another
+// browser does not spend it.
 func flowOver(err error) bool {
-	return !errors.Is(err, pleoauth.ErrStoreUnavailable) && !errors.Is(err, pleoauth.ErrOtherBrowser) &&
-		!errors.Is(err, pleoauth.ErrAuthorisationPending)
+	for _, kept := range []error{
+		pleoauth.ErrStoreUnavailable, pleoauth.ErrOtherBrowser, pleoauth.ErrAuthorisationPending, pleoauth.ErrSubjectUnknown,
+	} {
+		if errors.Is(err, kept) {
+			return false
+		}
+	}
+	return true
 }
 
 // answer sends the browser on after its flow, or has it wait, or says why the flow

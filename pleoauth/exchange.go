@@ -47,7 +47,7 @@ type exchanged struct {
 func (e *exchange) pending(rest time.Duration) exchanged {
 	rest = max(rest, time.Second)
 	if e.taken {
-		return exchanged{err: fmt.Errorf("%w: %w", ErrExchangeFailed, ErrAuthorisationPending), retryAfter: rest}
+		return exchanged{err: fmt.Errorf("%w: a refresh of this connection is still not settled", ErrExchangeFailed), retryAfter: rest}
 	}
 	return exchanged{err: ErrAuthorisationPending, retryAfter: rest}
 }
@@ -253,7 +253,10 @@ func (e *exchange) answered(g Grant, err error) exchanged {
 		log.Warn("whose company the connection belongs to could not be asked; it is found out as soon as Pleo answers", "result", "unpinned")
 		e.pin(e.c)
 	}
-	e.judgeIntrospection(e.c, p)
+	select { // in most cases it is known before the user comes back
+	case <-e.judgeIntrospection(e.c, p):
+	case <-time.After(exchangePatience):
+	}
 	return exchanged{subject: subject}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -321,9 +322,13 @@ var canaryWaits = []time.Duration{0, 5 * time.Second, 30 * time.Second}
 
 // judgeIntrospection asks about the tokens of a pair that was just obtained, to find
 // out what introspection is worth. It is called once for each authorisation, and for
-// records without a verdict.
-func (s *Source) judgeIntrospection(c *connection, p *pair) {
-	s.goWork(func() {
+// records without a verdict. The channel is closed once Pleo has been asked, and has
+// answered in most cases for good.
+func (s *Source) judgeIntrospection(c *connection, p *pair) (asked <-chan struct{}) {
+	first := make(chan struct{})
+	once := sync.OnceFunc(func() { close(first) })
+	if !s.goWork(func() {
+		defer once()
 		turn := s.pace.Turn(p.obtained.Add(p.grant.ExpiresIn))
 		var doubted bool
 		for _, wait := range canaryWaits {
@@ -344,8 +349,12 @@ func (s *Source) judgeIntrospection(c *connection, p *pair) {
 				doubted = true
 				s.judged(c, p, VerdictDoubted)
 			}
+			once()
 		}
-	})
+	}) {
+		once()
+	}
+	return first
 }
 
 // fresh asks about the tokens of a pair that was just obtained, and reports false if

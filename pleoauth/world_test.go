@@ -143,7 +143,7 @@ func (w *world) tryAuthorise(r *replica, request pleoauth.AuthorisationRequest, 
 func (w *world) complete(r *replica, cb pleoauth.Callback) (pleoauth.Completed, error) {
 	for {
 		completed, err := r.CompleteAuthorisation(context.Background(), cb)
-		if !errors.Is(err, pleoauth.ErrAuthorisationPending) || errors.Is(err, pleoauth.ErrExchangeFailed) {
+		if !errors.Is(err, pleoauth.ErrAuthorisationPending) {
 			return completed, err
 		}
 		time.Sleep(completed.RetryAfter)
