@@ -27,13 +27,14 @@ func (s *Source) obtainLock(c *connection, f *flight) (*heldLock, error) {
 }
 
 func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLock, error) {
+	o := LockOptions{Life: s.times().lock}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		news := c.news()
 		if c.left(f.goal) {
 			return nil, nil
 		}
 		ctx, cancel := s.command()
-		lock, err := s.store.Lock(ctx, c.name, LockOptions{Life: s.times().lock, Next: nextInLine})
+		lock, err := s.store.Lock(ctx, c.name, o)
 		cancel()
 		s.runs.refusal(err)
 		s.storeAnswered(StoreLock, err)
@@ -43,6 +44,7 @@ func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLo
 		if !errors.Is(err, ErrLocked) {
 			return nil, s.storeError(c.name, err)
 		}
+		o.Next = nextInLine // which a lock that is free at once need not be told
 		f.at(ErrRefreshFailed)
 		if s.closing() || time.Since(started) > s.times().mark+2*s.config().RefreshTimeout {
 			return nil, &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errStillWaiting}

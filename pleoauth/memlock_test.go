@@ -19,6 +19,7 @@ func (s *memStore) Lock(ctx context.Context, name string, o pleoauth.LockOptions
 		if o.Yield && now.Before(s.server.next[name]) {
 			return pleoauth.ErrLocked
 		}
+		s.server.jumped[name] = o.Next == 0 && now.Before(s.server.next[name])
 		if o.Next > 0 {
 			delete(s.server.next, name)
 		}

@@ -26,6 +26,7 @@ type memServer struct {
 	records map[string]memRecord
 	locks   map[string]memLockState
 	next    map[string]time.Time // until when a refresh is next in line for a lock
+	jumped  map[string]bool      // the lock's holder was not next in line
 	flows   map[string]memFlow
 	changes map[string]*memChange
 	stores  []*memStore
@@ -74,7 +75,7 @@ type memFlow struct {
 }
 
 func newMemServer() *memServer {
-	return &memServer{mu: &sync.Mutex{}, run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, next: map[string]time.Time{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
+	return &memServer{mu: &sync.Mutex{}, run: randomID(), records: map[string]memRecord{}, locks: map[string]memLockState{}, next: map[string]time.Time{}, jumped: map[string]bool{}, flows: map[string]memFlow{}, changes: map[string]*memChange{}}
 }
 
 var (

@@ -20,7 +20,7 @@ func (m *memServer) split(stay []*memStore, writes int) (old *memServer) {
 	m.mu.Lock()
 	old = &memServer{
 		mu: m.mu, run: m.run, cutOff: time.Now(), stores: slices.Clone(stay), before: slices.Clone(m.before),
-		records: maps.Clone(m.records), locks: maps.Clone(m.locks), next: maps.Clone(m.next), flows: maps.Clone(m.flows), changes: map[string]*memChange{},
+		records: maps.Clone(m.records), locks: maps.Clone(m.locks), next: maps.Clone(m.next), jumped: maps.Clone(m.jumped), flows: maps.Clone(m.flows), changes: map[string]*memChange{},
 		swapping: m.swapping, swapped: m.swapped, sameRun: m.sameRun, skew: m.skew,
 	}
 	for name, c := range m.changes {

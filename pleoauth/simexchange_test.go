@@ -154,6 +154,10 @@ func (s *sim) watchGrant(name string) {
 // no other fault.
 func (s *sim) planNuisance() {
 	silent := s.chance(3)
+	if !silent && s.chance(2) {
+		s.planRudeness()
+		return
+	}
 	for at := time.Duration(0); at < s.window; at += s.between(time.Second, 12*time.Second) {
 		p := s.anyProcess()
 		hold := silent && s.chance(4)
@@ -164,6 +168,19 @@ func (s *sim) planNuisance() {
 			}
 			s.badCode(p)
 		})
+	}
+}
+
+// planRudeness has many browsers do so without a pause, while Pleo takes its time: the
+// connection's lock is never free for long.
+func (s *sim) planRudeness() {
+	s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, DelayAfter: 2 * time.Second, Times: pleotest.Always})
+	for range 8 {
+		go func() {
+			for !s.calm.Load() && s.sleep(time.Millisecond) && len(s.living()) > 0 {
+				s.badCode(s.living()[0])
+			}
+		}()
 	}
 }
 

@@ -16,8 +16,8 @@ type pace struct {
 }
 
 // earlyAtMost is how many requests a process may send after it was asked to wait:
-// those that had their turn when the 429 came, where a few are sent at a time.
-const earlyAtMost = 4
+// those that had their turn when the 429 came, one for each connection.
+const earlyAtMost = 8
 
 // planLimit has Pleo take a few requests a second from the client, and answer the
 // rest with 429 and a Retry-After, in seconds or as a date of a server whose clock

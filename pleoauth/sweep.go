@@ -135,6 +135,9 @@ func (s *Source) putOff(c *connection, version string) {
 	if version == "" {
 		version = snap.Version
 	}
+	if m := snap.Marked(); snap.State == "" && m != nil && s.restOf(c, snap, m) > 0 {
+		return // the mark alone is all that keeps the next consent from going too early
+	}
 	if _, err := s.apply(c.name, snap, s.writeSwept(version)); err != nil && !errors.Is(err, errRefused) {
 		s.logger().Debug("a connection could not be put off", "connection", c.name, "error", err)
 	}

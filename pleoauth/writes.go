@@ -60,8 +60,12 @@ func writeMark(version string, m Mark, settled string, seen Introspection) write
 		}
 		r.Epoch = s.Run
 		r.Mark = &m
-		if r.State != StateDisconnected { // a tombstone keeps its time
-			r.Due = earlier(r.Due, s.Clock().Add(m.Life))
+		switch over := s.Clock().Add(m.Life); r.State {
+		case StateDisconnected: // a tombstone keeps its time
+		case "": // a mark alone is removed when it is due
+			r.Due = over
+		default:
+			r.Due = earlier(r.Due, over)
 		}
 		return r, nil
 	}
