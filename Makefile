@@ -27,8 +27,8 @@ test: format lint ## everything that has to pass: vet, linters where installed, 
 
 .PHONY: test-library test-product
 test-library: needs
-	go test -vet=off -race -timeout 12m ./pleoauth
-	go test -vet=off -timeout 12m ./internal/redistest $$(go list ./pleoauth/... | grep '/pleoauth/')
+	go test -vet=off -race -timeout 12m ./pleoauth ./pleoauth/internal/...
+	go test -vet=off -timeout 12m ./internal/redistest $$(go list ./pleoauth/... | grep '/pleoauth/' | grep -v '/internal/')
 test-product: needs
 	go test -vet=off -parallel 4 -timeout 12m ./test
 	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/redistest$$' -e '/test$$')

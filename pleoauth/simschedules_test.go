@@ -120,13 +120,15 @@ func resumedTally(t *testing.T) (tally simTally) {
 
 // codeID identifies what is simulated, and how.
 func codeID(t *testing.T) string {
+	hash := sha256.New()
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	hash := sha256.New()
-	for _, file := range files {
+	below, err := filepath.Glob("internal/*/*.go")
+	require.NoError(t, err)
+	for _, file := range append(files, below...) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "sim") {
+		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "sim") || strings.HasPrefix(file, "mem") {
 			fmt.Fprintln(hash, file, len(text))
 			hash.Write(text)
 		}
