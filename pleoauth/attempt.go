@@ -48,7 +48,7 @@ func (s *Source) attempt(c *connection, f *flight) error {
 	}()
 	limit := s.times().mark + 3*s.config().RefreshTimeout
 	for time.Since(f.started)-a.waited < limit {
-		if s.stopping() {
+		if s.stopping() && !c.left(f.goal) {
 			return a.failed(ErrRefreshFailed, time.Second, errClosing)
 		}
 		done, err := a.turn()
