@@ -21,6 +21,8 @@ type attempt struct {
 	reason Reason       // of the connection's end, should Pleo call that token dead
 	sent   bool         // a token was sent
 	late   int          // how often one was not sent because its time was over
+	// limited counts questions that were answered by a 429.
+	limited int
 	// relocked is set once the lock was lost, and taken again.
 	relocked bool
 	// entered is set while the attempt may make requests to Pleo, and waited is for
@@ -130,7 +132,10 @@ func (a *attempt) askFirst(snap Snapshot, g Grant) error {
 	if fresh, err := a.enter(2); !fresh {
 		return err
 	}
-	said := a.ask(snap, g, false)
+	said := asked{err: ErrRateLimited}
+	if a.limited < mostLimited {
+		said = a.ask(snap, g, false)
+	}
 	switch said.tokenAnswer {
 	case tokenDead:
 		return a.lost(snap, g, nil, true, ReasonRevokedOrExpired)

@@ -29,7 +29,7 @@ const (
 	silenceWait = 10 * time.Minute
 )
 
-// answer of Pleo's about a refresh token.
+// tokenAnswer is Pleo's answer about a refresh token.
 type tokenAnswer int
 
 const (
@@ -55,6 +55,11 @@ type asked struct {
 // stale reports whether the answer is too old to send the token on it.
 func (a asked) stale() bool { return time.Since(a.at) > answerGood }
 
+// mostLimited is how often an attempt's questions are answered by a 429 before they
+// count as not answered: an introspection that is limited more than the token
+// endpoint, or for good, must not stop refreshes.
+const mostLimited = 3
+
 // introspect asks Pleo about a token. It waits while Pleo has this client wait, and
 // asks again after a 429: a question has no effect.
 func (a *attempt) introspect(token string, kind TokenKind) (Introspection, error) {
@@ -71,6 +76,9 @@ func (a *attempt) introspect(token string, kind TokenKind) (Introspection, error
 			return seen, err
 		case errors.Is(err, errOldAnswer):
 		case errors.Is(err, ErrRateLimited):
+			if a.limited++; a.limited >= mostLimited {
+				return seen, err
+			}
 			a.leave()
 			if _, closing := a.enter(1); closing != nil {
 				return seen, err

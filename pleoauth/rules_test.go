@@ -148,10 +148,10 @@ var changes = []change{
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""`},
 	{"writes.go", "		if m != nil && (travelling || m.Nonce != nonce) {", `		if m != nil && (travelling || m.Nonce != nonce) && !without("the end of a grant leaves a mark that is not over") {`},
 	{"writes.go", "		if travelling != nil {", `		if travelling != nil && !without("a disconnect leaves the mark") {`},
-	{"attempt.go", "	said := a.ask(snap, g, false)\n", `	said := asked{tokenAnswer: tokenLives, at: time.Now()}
-	if !without("Pleo is asked before every refresh") {
-		said = a.ask(snap, g, false)
-	}
+	{"attempt.go", "		said = a.ask(snap, g, false)\n", `		said = asked{tokenAnswer: tokenLives, at: time.Now()}
+		if !without("Pleo is asked before every refresh") {
+			said = a.ask(snap, g, false)
+		}
 `},
 	{"attempt.go", "said.tokenAnswer == tokenLives && good.Before(deadline) {", `said.tokenAnswer == tokenLives && good.Before(deadline) && !without("Pleo's word is good for two seconds") {`},
 	{"introspection.go", "func (a asked) stale() bool { return time.Since(a.at) > answerGood }", `func (a asked) stale() bool {
