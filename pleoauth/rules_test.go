@@ -64,11 +64,11 @@ var rules = map[string]int{
 }
 
 var changes = []change{
-	{"writes.go", "		r.Mark = &m\n		if r.State != StateDisconnected {", `		r.Mark = &m
+	{"writes.go", "		r.Mark = &m\n		switch over", `		r.Mark = &m
 		if without("a mark before the token leaves") && m.Kind == MarkRefresh {
 			r.Mark = nil
 		}
-		if r.State != StateDisconnected {`},
+		switch over`},
 	{"attempt.go", "	marked, err := a.applyReplicated(a.c.name, snap, writeMark(snap.Version, m, settled, said.seen), a.lock.Lock)", `	lock := a.lock.Lock
 	if without("a mark is written under the lock, and over no other") {
 		lock = nil

@@ -111,6 +111,9 @@ func writeAuthorise(p stored) write {
 		p.pair = &next
 		r := p.into(s)
 		r.Introspection = VerdictPresumed
+		if s.Introspection != "" && !s.Introspection.believed() {
+			r.Introspection = VerdictDoubted // until the fresh token shows otherwise
+		}
 		return r, nil
 	}
 }
