@@ -102,15 +102,22 @@ func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]C
 }
 
 // Disconnect wipes a connection's tokens and leaves a tombstone, so that no
-// replica brings an older grant back.
+// replica brings an older grant back, nor an authorisation that is under way a new
+// one. The error is a [*TokenError]: [ErrNotConnected] if there is no record.
 func (s *Source) Disconnect(ctx context.Context, name string) error {
-	if _, err := s.Connection(ctx, name); err != nil {
+	if err := CheckConnection(name); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	subscription := s.subscription.Load()
 	snap, err := s.read(name)
 	if err != nil {
 		return s.storeError(name, err)
+	}
+	if snap.State == "" && snap.Marked() == nil {
+		return &TokenError{Kind: ErrNotConnected, Connection: name}
 	}
 	after, err := s.apply(name, snap, writeDisconnect(random128(), time.Now()))
 	if err != nil {

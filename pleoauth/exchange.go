@@ -101,6 +101,9 @@ func (e *exchange) run(take func() error) exchanged {
 		if snap, err = e.pinned(snap); err != nil {
 			return exchanged{err: err, retryAfter: exchangePatience}
 		}
+		if pause := e.pace.Pause(); pause > 0 && !e.taken { // Pleo has asked all of this client to wait
+			return e.pending(pause)
+		}
 		if !e.taken {
 			if err := take(); err != nil {
 				return exchanged{err: err}
@@ -144,8 +147,8 @@ func (e *exchange) letGo() {
 // once marks the record, sends the code, and stores what comes of it. It reports
 // false where the record has to be read again first.
 func (e *exchange) once(snap Snapshot) (outcome exchanged, done bool) {
-	turn := e.pace.Turn(time.Time{}) // a person waits for it
-	turn.Hurry()
+	turn := e.pace.Turn(time.Time{})
+	turn.Force() // a person waits for it, and the code is good for a moment
 	if !turn.Enter(1, e.stop) {
 		return exchanged{err: storeFailed(errClosing)}, true
 	}
@@ -245,6 +248,7 @@ func (e *exchange) answered(g Grant, err error) exchanged {
 		version: random128(), subject: subject, obtained: e.began,
 	}
 	if e.save(e.c, &heldPair{pair: p, snap: &e.before, own: e.mark.Nonce, first: writeAuthorise}) == saveSuperseded {
+		_, _ = e.apply(e.c.name, e.before, writeOver(e.mark.Nonce)) // it was answered: nothing is on its way
 		log.Warn("authorisation came too late: the connection has been disconnected or authorised again since; nothing is stored", "result", "superseded")
 		return exchanged{subject: subject, err: ErrSuperseded}
 	}

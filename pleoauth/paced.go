@@ -16,6 +16,9 @@ func (a *attempt) enter(requests int) (fresh bool, err error) {
 	if a.entered {
 		return true, nil
 	}
+	if errors.Is(*a.f.stage.Load(), ErrStoreUnavailable) { // it has answered by now
+		a.f.at(ErrRefreshFailed)
+	}
 	began := time.Now()
 	a.entered = a.f.turn.Enter(requests, a.stop)
 	waited := time.Since(began)

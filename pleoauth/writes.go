@@ -195,17 +195,17 @@ func writeGone(dead *pair, newVersion string) write {
 }
 
 // writeDisconnect (W7) leaves a tombstone: a record without tokens, later than
-// every authorisation so far. A name without a record stays without. The mark
-// stays: what travels under it may still reach Pleo, and a dead refresh token
+// every authorisation so far, and than one that is under way. A name without a record
+// stays without. The mark stays: what travels under it may still reach Pleo, and a dead refresh token
 // that does so after the next consent may cost that its grant.
 func writeDisconnect(newVersion string, now time.Time) write {
 	return func(s Snapshot) (Record, error) {
 		r := s.Record
-		if r.State == "" && r.Mark == nil || r.State == StateDisconnected {
+		travelling := r.Marked()
+		if travelling == nil && (r.State == "" || r.State == StateDisconnected) {
 			return r, errDone
 		}
 		r.Seq = nextSeq(r, now)
-		travelling := r.Marked()
 		r.State, r.Reason, r.Subject = StateDisconnected, "", ""
 		r.Version = newVersion
 		r = wiped(r)
