@@ -239,7 +239,9 @@ func disconnectInMidExchange(t *testing.T, e *pleo, p *proxy, stage pleotest.Sta
 	require.Equal(t, http.StatusConflict, told.status)
 	require.Contains(t, string(told.body), "the connection was disconnected")
 	require.Equal(t, before, strings.Count(p.stderr.String(), stored))
-	require.Contains(t, p.stderr.String(), "has been disconnected or authorised again since; nothing is stored")
+	require.Eventually(t, func() bool {
+		return strings.Contains(p.stderr.String(), "has been disconnected or authorised again since; nothing is stored")
+	}, patience, tick)
 	requireProblem(t, get(t, p.URL+"/v2/employees"), http.StatusUnauthorized, "not-connected")
 
 	again := b.follow(t, e.approve(t, b, p.origin(), "default", company(0)))

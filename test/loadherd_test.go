@@ -13,7 +13,7 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
-// herd of connections that were made together, and so are due together.
+// herdTest is a herd of connections that were made together, and so are due together.
 type herdTest struct {
 	row         string
 	connections int
@@ -30,7 +30,6 @@ func (h herdTest) inProportion() herdTest {
 	h.connections = count(300, 1000)
 	scale := func(d time.Duration) time.Duration { return d * time.Duration(h.connections) / 1000 }
 	h.life, h.within = scale(h.life), scale(h.within)
-	h.row = fmt.Sprintf("%s, %d connections", h.row, h.connections)
 	return h
 }
 
@@ -78,6 +77,7 @@ func (h herdTest) play(t *testing.T) {
 		})
 	}
 	makers.Wait()
+	figure(t, h.row, "connections", h.connections)
 	figure(t, h.row, "made within", rounded(time.Since(made)))
 	e.SetAccessTokenLife(30 * time.Minute)
 	l := startLoad(t, 200, func(i int) answer {
