@@ -192,6 +192,29 @@ func TestFaultASecondConsentWaitsUntilAnAmbiguousFirstOneCanKillItNoMore(t *test
 	figure(t, row, "replays", replays)
 }
 
+// A person waits for an exchange: Pleo is asked at once, or the user told for how
+// long it has asked to wait.
+func TestABrowserIsNotKeptWaitingWhilePleoHasAskedForAnHour(t *testing.T) {
+	t.Parallel()
+	e, p, _ := inUse(t, faultTimes, 6*time.Second)
+	e.SetAccessTokenLife(15 * time.Minute)
+	asks := e.Fault(pleotest.Fault{
+		Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Status: http.StatusTooManyRequests,
+		Header: http.Header{"Retry-After": {"3600"}},
+	})
+	await(t, asks)
+	for _, connection := range []string{"default", "another"} {
+		b := newBrowser(t)
+		b.Timeout = patience
+		back := e.approve(t, b, p.origin(), connection, company(0))
+		a := b.follow(t, back)
+		require.Contains(t, []int{http.StatusOK, http.StatusServiceUnavailable}, a.status, "%s", connection)
+		if a.status != http.StatusOK {
+			require.NotEmpty(t, a.header.Get("Retry-After"), connection)
+		}
+	}
+}
+
 func TestABrowserIsToldThatTheConnectionWasDisconnectedWhileItsCodeWasExchanged(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(*testing.T, *pleo, *proxy){
