@@ -30,6 +30,7 @@ test-library: needs
 	go test -vet=off -race -timeout 12m ./pleoauth ./pleoauth/internal/...
 	go test -vet=off -timeout 12m ./internal/redistest $$(go list ./pleoauth/... | grep '/pleoauth/' | grep -v '/internal/')
 test-product: needs
+	@scripts/namespaces >/dev/null || true
 	go test -vet=off -parallel 4 -timeout 12m ./test
 	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/redistest$$' -e '/test$$')
 	cd deploy/test && go test -vet=off -count 1 ./... # what it looks at is outside of its module, and so of the cache
@@ -41,6 +42,7 @@ race: needs ## all tests with the race detector
 .PHONY: faults
 faults: needs ## play the long selection of faults and load on real processes, and put what it measures into the documentation
 	@rm -f docs/figures.json.new
+	@scripts/namespaces >/dev/null || true
 	go test ./test -run '^(TestFault|TestLoad)' -faults -figures $(CURDIR)/docs/figures.json.new -timeout 0 -v
 	@mv docs/figures.json.new docs/figures.json
 	go run ./internal/figures
@@ -56,7 +58,7 @@ format:
 .PHONY: lint
 lint: ## golangci-lint and shellcheck, where they are installed
 	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "lint: golangci-lint is not installed; left out"; fi
-	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need .ci/run examples/*/*.sh deploy/kubernetes/redis/config/*.sh; else echo "lint: shellcheck is not installed; left out"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck xcaddy.sh scripts/need scripts/namespaces .ci/run examples/*/*.sh deploy/kubernetes/redis/config/*.sh; else echo "lint: shellcheck is not installed; left out"; fi
 
 .PHONY: needs
 needs: ## install what the tests need beyond Go

@@ -46,9 +46,11 @@ func TestFaultRedisLostInMidRefreshLosesNoGrant(t *testing.T) {
 	}
 }
 
-func onSentinel(s *redistest.Sentinel) string {
+func onSentinel(s *redistest.Sentinel) string { return sentinelStore(s.Addrs()) }
+
+func sentinelStore(addresses []string) string {
 	return fmt.Sprintf("redis {\n\taddress %s\n\tmaster_name %s\n\tusername %[3]s\n\tpassword %[4]s\n\tsentinel_username %[3]s\n\tsentinel_password %[4]s\n}",
-		strings.Join(s.Addrs(), " "), redistest.MasterName, redistest.User, redistest.Password)
+		strings.Join(addresses, " "), redistest.MasterName, redistest.User, redistest.Password)
 }
 
 func TestFaultAStoreThatFailsOverInMidRefreshLosesNoGrant(t *testing.T) {

@@ -58,7 +58,7 @@ func (e *pleo) authorise(t *testing.T, p *proxy, connection string, c pleotest.C
 func (e *pleo) authoriseWith(t *testing.T, b *browser, origin, connection string, c pleotest.Company) {
 	t.Helper()
 	back := e.approve(t, b, origin, connection, c)
-	done := b.open(t, back)
+	done := b.follow(t, back)
 	require.Equal(t, 200, done.status, "the callback answers: %s", done.body)
 	require.Contains(t, string(done.body), "Connected")
 }

@@ -35,6 +35,14 @@ type config struct {
 	redirect string   // default: the first site's
 	grace    string   // grace_period; default: 10s
 	quiet    bool     // logs only what is wrong, so that a load measures calls and not the lines about them
+	network  network  // default: the test's own
+}
+
+// network is where a proxy runs: what do starts is in it, and a port that is
+// forwarded can be reached from the test.
+type network interface {
+	do(func())
+	forward(t *testing.T, port int)
 }
 
 func onRedis(r *redistest.Server) config { return config{store: "redis " + r.URL()} }
@@ -67,6 +75,9 @@ func startProxy(t *testing.T, e *pleo, c config) *proxy {
 		p.port = freePorts(t, 1+morePorts)
 		p.URL = fmt.Sprintf("http://127.0.0.1:%d", p.port)
 		e.allowRedirect(t, p.redirectURI())
+		if c.network != nil {
+			c.network.forward(t, p.port)
+		}
 		if p.start(t) {
 			return p
 		}
@@ -82,7 +93,12 @@ func startProxy(t *testing.T, e *pleo, c config) *proxy {
 func (p *proxy) start(t *testing.T) bool {
 	t.Helper()
 	p.write(t, p.config)
-	p.process = startProcess(t, p.env, proxyBinary, "run", "--config", p.caddyfile())
+	start := func() { p.process = startProcess(t, p.env, proxyBinary, "run", "--config", p.caddyfile()) }
+	if p.config.network != nil {
+		p.config.network.do(start)
+	} else {
+		start()
+	}
 	require.Eventually(t, func() bool { return !p.running() || p.health() == http.StatusOK }, startTimeout, tick)
 	return p.running()
 }

@@ -131,7 +131,7 @@ func (c *Cluster) MoveEmptySlots(ctx context.Context, from, to int) error {
 
 // client returns a client that the caller closes.
 func (s *Server) client() *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true})
+	return redis.NewClient(&redis.Options{Addr: s.Addr(), Dialer: s.dial, Protocol: 2, DisableIdentity: true})
 }
 
 // waitUntil asks a server until the answer is yes.

@@ -20,6 +20,16 @@ func (s *Server) Client(t testing.TB) *redis.Client {
 	return c
 }
 
+// Info returns a section of what the server says of itself.
+func (s *Server) Info(t testing.TB, section string) string {
+	t.Helper()
+	c := s.client()
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return c.Info(ctx, section).Val()
+}
+
 // Dump returns every key of database 0 with its type, time to live and value,
 // a line each and sorted: for tests that look for what must not be there.
 func (s *Server) Dump(t testing.TB) string {

@@ -20,9 +20,11 @@ func (s *Server) startOn(choosePorts func() error) (err error) {
 }
 
 func (s *Server) choosePorts() (err error) {
-	if s.port, err = freePort(); err == nil && s.tls {
-		s.tlsPort, err = freePort()
-	}
+	s.do(func() {
+		if s.port, err = freePort(); err == nil && s.tls {
+			s.tlsPort, err = freePort()
+		}
+	})
 	return err
 }
 

@@ -7,6 +7,7 @@ package redistest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +24,9 @@ import (
 
 // startTimeout is how long a server may take to answer.
 const startTimeout = 20 * time.Second
+
+// loopback is where servers listen, if nothing else is said.
+const loopback = "127.0.0.1"
 
 // ErrNotInstalled is returned when there is no redis-server on the PATH.
 var ErrNotInstalled = errors.New("redis-server is not on the PATH: install it (Debian: apt-get install redis-server)")
@@ -45,9 +50,23 @@ func WithSentinel() Option {
 	return func(s *Server) { s.sentinel = true }
 }
 
+// WithHost makes the server listen at an address beside 127.0.0.1 and name it in
+// [Server.Addr], for servers in networks of their own.
+func WithHost(host string) Option {
+	return func(s *Server) { s.host = host }
+}
+
+// WithNetwork starts the server, and opens every connection of this package's to
+// it, by way of a function that runs another one in a network namespace.
+func WithNetwork(do func(func())) Option {
+	return func(s *Server) { s.do = do }
+}
+
 // Server is one redis-server process.
 type Server struct {
 	dir      string
+	host     string
+	do       func(func())
 	config   []string
 	sentinel bool
 	users    []string
@@ -82,7 +101,7 @@ func New(dir string, options ...Option) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrNotInstalled
 	}
-	s := &Server{dir: dir}
+	s := &Server{dir: dir, host: loopback, do: func(f func()) { f() }}
 	for _, option := range options {
 		option(s)
 	}
@@ -93,7 +112,7 @@ func New(dir string, options ...Option) (*Server, error) {
 }
 
 // Addr returns the server's host and port.
-func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // Port returns the server's port.
 func (s *Server) Port() int { return s.port }
@@ -131,7 +150,7 @@ func (s *Server) start() error {
 	}
 	cmd := exec.Command("redis-server", args...) //nolint:gosec // arguments of the test's own
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, endWithParent()
-	if err := cmd.Start(); err != nil {
+	if s.do(func() { err = cmd.Start() }); err != nil {
 		return err
 	}
 	exited := make(chan struct{})
@@ -150,7 +169,10 @@ func (s *Server) start() error {
 
 // configure writes the server's configuration file.
 func (s *Server) configure(path string) error {
-	lines := []string{"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
+	lines := []string{"bind " + loopback, fmt.Sprintf("port %d", s.port), fmt.Sprintf("dir %q", s.dir)}
+	if s.host != loopback {
+		lines = append(lines, "bind "+loopback+" "+s.host, "protected-mode no")
+	}
 	if !s.sentinel {
 		// A replica need not wait for others to come.
 		lines = append(lines, `save ""`, "repl-diskless-sync-delay 0")
@@ -177,10 +199,18 @@ func (s *Server) waitReady() error {
 	return errors.New("redis-server does not answer")
 }
 
+// dial opens a connection in the server's network.
+func (s *Server) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	s.do(func() { conn, err = new(net.Dialer).DialContext(ctx, network, address) })
+	return conn, err
+}
+
 // answers reports whether this very process answers: another server may have
 // taken the port, and ours may be about to end.
 func (s *Server) answers() bool {
-	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := s.dial(ctx, "tcp", s.Addr())
 	if err != nil {
 		return false
 	}

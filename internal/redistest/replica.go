@@ -13,7 +13,7 @@ import (
 // stops it when the test ends. A server that speaks TLS needs one that does, too.
 func (s *Server) StartReplica(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	replica := Start(t, append(options, WithConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.peerPort())))...)
+	replica := Start(t, append(options, WithConfig(fmt.Sprintf("replicaof %s %d", s.host, s.peerPort())))...)
 	if err := replica.waitInStep(s); err != nil {
 		t.Fatalf("redistest: replica: %v", err)
 	}
@@ -29,7 +29,7 @@ func (s *Server) Promote(t testing.TB) {
 // Demote makes the server a replica of another and waits until it is in step.
 func (s *Server) Demote(t testing.TB, master *Server) {
 	t.Helper()
-	s.command(t, "replicaof", "127.0.0.1", fmt.Sprint(master.peerPort()))
+	s.command(t, "replicaof", master.host, fmt.Sprint(master.peerPort()))
 	if err := s.waitInStep(master); err != nil {
 		t.Fatalf("redistest: replica: %v", err)
 	}

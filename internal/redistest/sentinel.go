@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,16 +32,23 @@ func StartSentinelWith(t testing.TB, sentinels []Option, options ...Option) *Sen
 	s := &Sentinel{Master: Start(t, options...)}
 	s.Replica = s.Master.StartReplica(t, options...)
 	for range 3 {
-		s.Sentinels = append(s.Sentinels, Start(t, append(sentinels, WithSentinel(), WithConfig(
-			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, s.Master.peerPort()),
-			fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
-			fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
-		))...))
+		s.Sentinels = append(s.Sentinels, StartSentinelOf(t, s.Master, sentinels...))
 	}
 	if err := s.wait(); err != nil {
 		t.Fatalf("redistest: sentinel: %v", err)
 	}
 	return s
+}
+
+// StartSentinelOf starts one Sentinel that watches a master; two have to agree
+// that it is gone.
+func StartSentinelOf(t testing.TB, master *Server, options ...Option) *Server {
+	t.Helper()
+	return Start(t, append(slices.Clip(options), WithSentinel(), WithConfig(
+		fmt.Sprintf("sentinel monitor %s %s %d 2", MasterName, master.host, master.peerPort()),
+		fmt.Sprintf("sentinel down-after-milliseconds %s 1000", MasterName),
+		fmt.Sprintf("sentinel failover-timeout %s 5000", MasterName),
+	))...)
 }
 
 // Addrs returns the Sentinels' addresses.

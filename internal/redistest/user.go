@@ -58,7 +58,7 @@ func (s *Server) requireNothingRefused(t testing.TB) {
 	default:
 	}
 	client := redis.NewClient(&redis.Options{
-		Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
+		Addr: s.Addr(), Dialer: s.dial, Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: time.Second, ReadTimeout: time.Second,
 	})
 	defer client.Close()
