@@ -101,9 +101,6 @@ func (e *exchange) run(take func() error) exchanged {
 		if snap, err = e.pinned(snap); err != nil {
 			return exchanged{err: err, retryAfter: exchangePatience}
 		}
-		if pause := e.pace.Pause(); pause > 0 && !e.taken { // Pleo has asked all of this client to wait
-			return e.pending(pause)
-		}
 		if !e.taken {
 			if err := take(); err != nil {
 				return exchanged{err: err}
@@ -148,7 +145,7 @@ func (e *exchange) letGo() {
 // false where the record has to be read again first.
 func (e *exchange) once(snap Snapshot) (outcome exchanged, done bool) {
 	turn := e.pace.Turn(time.Time{})
-	turn.Force() // a person waits for it, and the code is good for a moment
+	turn.Force() // a person waits for it, and the code is good for a moment: no 429 holds it
 	if !turn.Enter(1, e.stop) {
 		return exchanged{err: storeFailed(errClosing)}, true
 	}
