@@ -58,11 +58,11 @@ func (s *Source) adopt(c *connection, snap Snapshot, subscription uint64) (*view
 	if snap.State == StateConnected && snap.Subject == "" && !s.stopping() {
 		s.pin(c)
 	}
-	switch v := c.verdictOn(snap); {
+	switch v := s.verdictOn(c, snap); {
 	case v != snap.Introspection: // the store has forgotten it, or was not told
 		s.goWork(func() { s.noteVerdict(c, snap, v, false) })
 	case v != "" && v != VerdictPresumed:
-		c.judge(snap.Lineage, v)
+		s.rememberVerdict(c, snap.Lineage, v)
 	}
 	if !watched {
 		s.load(c, true) // learnt from our own write: subscribe, and read again

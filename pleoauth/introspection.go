@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -105,6 +106,9 @@ func (s *Source) introspect(token string, kind TokenKind) (Introspection, error)
 	if now := time.Now(); now.Sub(sent) > oldAnswer || now.Round(0).Sub(sent.Round(0)) > oldAnswer {
 		return seen, errOldAnswer
 	}
+	if err == nil && seen.Active && kind == RefreshTokenKind {
+		s.deaf.Store(false)
+	}
 	return seen, err
 }
 
@@ -151,12 +155,12 @@ func (a *attempt) ask(snap Snapshot, g Grant, settling bool) asked {
 // says nothing of the token before it.) Otherwise introspection has to call a refresh
 // token of another connection active at the same time, where there is another.
 func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) asked {
-	inactive, verdict := said.err == nil, a.c.verdictOn(snap)
+	inactive, verdict := said.err == nil, a.verdictOn(a.c, snap)
 	said.err = nil
 	if a.c.accessLives(snap) && !g.NoRefreshToken {
 		switch access, found := a.askAboutAccess(g); {
 		case access == tokenLives:
-			a.c.judge(snap.Lineage, found)
+			a.rememberVerdict(a.c, snap.Lineage, found)
 			a.noteVerdict(a.c, snap, found, false)
 			said.tokenAnswer = tokenLives
 			return said
@@ -216,7 +220,7 @@ func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
 func (a *attempt) othersLive() (others int, active bool) {
 	for _, name := range a.otherNames() {
 		snap, err := a.read(name)
-		if err != nil || snap.State != StateConnected || snap.Marked() != nil {
+		if err != nil || snap.State != StateConnected {
 			continue
 		}
 		g, err := a.openGrant(name, snap.Sealed)
@@ -224,6 +228,9 @@ func (a *attempt) othersLive() (others int, active bool) {
 			continue
 		}
 		others++
+		if snap.Marked() != nil {
+			continue // its token may have been spent: that it is inactive shows nothing
+		}
 		if seen, err := a.introspect(g.RefreshToken, RefreshTokenKind); err == nil && seen.Active {
 			return others, true
 		}
@@ -279,17 +286,27 @@ type judgement struct {
 
 // verdictOn returns the verdict on introspection: the record's, or what this process
 // has found out, where the store has forgotten it or has not been told yet.
-func (c *connection) verdictOn(snap Snapshot) Verdict {
+//
+// Nothing is presumed of a server that has called another connection's fresh token
+// inactive.
+func (s *Source) verdictOn(c *connection, snap Snapshot) Verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if (snap.Introspection == "" || snap.Introspection == VerdictPresumed) && c.judged.lineage == snap.Lineage && c.judged.verdict != "" {
-		return c.judged.verdict
+	v := snap.Introspection
+	if (v == "" || v == VerdictPresumed) && c.judged.lineage == snap.Lineage {
+		v = cmp.Or(c.judged.verdict, v)
 	}
-	return snap.Introspection
+	if v == VerdictPresumed && s.deaf.Load() {
+		return VerdictDoubted
+	}
+	return v
 }
 
-// judge notes what this process has found out about introspection.
-func (c *connection) judge(lineage string, v Verdict) {
+// rememberVerdict notes what this process has found out about introspection, or has read.
+func (s *Source) rememberVerdict(c *connection, lineage string, v Verdict) {
+	if v == VerdictAccessTokens || v == VerdictUnusable {
+		s.deaf.Store(true)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.judged = judgement{lineage, v}
@@ -387,7 +404,7 @@ func (s *Source) fresh(g Grant) (Verdict, bool) {
 
 // judged keeps what a fresh token has shown.
 func (s *Source) judged(c *connection, p *pair, v Verdict) {
-	c.judge(p.lineage, v)
+	s.rememberVerdict(c, p.lineage, v)
 	if snap, err := s.read(c.name); err == nil && snap.Version == p.version {
 		s.noteVerdict(c, snap, v, true)
 	}

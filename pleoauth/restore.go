@@ -79,7 +79,7 @@ func (s *Source) askAboutHeld(c *connection, h *heldPair, snap Snapshot) (tokenA
 		}
 	}
 	snap.Introspection, snap.Lineage = cmp.Or(snap.Introspection, h.pair.introspection), h.pair.lineage
-	if err == nil && c.verdictOn(snap).believed() {
+	if err == nil && s.verdictOn(c, snap).believed() {
 		return tokenDead, nil
 	}
 	return tokenSilent, nil

@@ -339,7 +339,7 @@ func (s *sim) knowsBetter(name string, record pleoauth.Record, err error) bool {
 		return false
 	}
 	var disconnected bool
-	s.userOf(name, func(u *acts) { disconnected = u.disconnected })
+	s.userOf(name, func(u *acts) { disconnected = u.disconnected || u.perhapsDisconnected })
 	return disconnected || !s.isLive(s.refreshToken(name, record))
 }
 

@@ -46,10 +46,10 @@ type Source struct {
 	looking  atomic.Bool
 	unsaved  atomic.Int64 // pairs that are held
 	starts   flowStarts
-	// pace is that of the requests to Pleo; alone is set while the store has no
-	// replica in step.
-	pace  *pace.Gate
-	alone atomic.Bool
+	// pace is that of the requests to Pleo; deaf is set while introspection knows no
+	// refresh tokens, alone while the store has no replica in step.
+	pace        *pace.Gate
+	deaf, alone atomic.Bool
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool
