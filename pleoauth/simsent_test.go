@@ -208,6 +208,8 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 	// cut off or down (P11).
 	alone = alone || (!held || s.theme == introspection) && q != nil && time.Since(q.since) > silenceWait
 	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
+	// Pleo's word may have been on its way for as long as a question takes.
+	ended = ended || q != nil && q.active && s.ledger.endedAt.After(q.at) && time.Since(q.at) < 5*time.Second+wordHolds
 	excused := silent || ended || alone || s.theme == introspection && !held
 	if excused {
 		s.ledger.excused++
