@@ -175,7 +175,7 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 	if !inactive || !verdict.believed() && verdict != "" {
 		return said
 	}
-	others, active := a.othersLive()
+	others, active := a.othersLive(verdict == VerdictUsable)
 	switch {
 	case active, others == 0 && verdict.believed():
 		said.tokenAnswer = tokenDead
@@ -216,8 +216,10 @@ func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
 }
 
 // othersLive asks Pleo about refresh tokens of other connections, and returns how many
-// there were to ask about and whether one is active.
-func (a *attempt) othersLive() (others int, active bool) {
+// should be active and whether one is. proved says that introspection has called a
+// refresh token of the attempt's own connection active before.
+func (a *attempt) othersLive(proved bool) (others int, active bool) {
+	asked := 0
 	for _, name := range a.otherNames() {
 		snap, err := a.read(name)
 		if err != nil || snap.State != StateConnected {
@@ -227,14 +229,13 @@ func (a *attempt) othersLive() (others int, active bool) {
 		if err != nil {
 			continue
 		}
-		others++
-		if snap.Marked() != nil {
-			continue // its token may have been spent: that it is inactive shows nothing
-		}
 		if seen, err := a.introspect(g.RefreshToken, RefreshTokenKind); err == nil && seen.Active {
-			return others, true
+			return others + 1, true
 		}
-		if others == fewOthers {
+		if snap.Marked() == nil || !proved { // else its token may have been spent, and that it is inactive shows nothing
+			others++
+		}
+		if asked++; asked == fewOthers {
 			break
 		}
 	}

@@ -207,9 +207,12 @@ func (s *sim) run() {
 		time.Sleep(20 * time.Second)
 	}
 	time.Sleep(time.Minute) // every token has expired
-	for range 2 {
+	for turn := range 12 { // what was put back only now is settled
 		s.call()
 		time.Sleep(5 * time.Second)
+		if turn > 0 && s.quiet() {
+			break
+		}
 	}
 }
 
