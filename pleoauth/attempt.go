@@ -126,11 +126,11 @@ func (a *attempt) turn() (bool, error) {
 // it if so. Where Pleo could not be asked, the refresh goes on all the same unless
 // something speaks against the grant: an outage of introspection stops none.
 func (a *attempt) askFirst(snap Snapshot, g Grant) error {
-	if snap.Epoch != snap.Run { // the store may have forgotten a mark: the mark that is written now says so
-		return a.refresh(snap, g, "", asked{})
-	}
 	if fresh, err := a.enter(2); !fresh {
 		return err
+	}
+	if snap.Epoch != snap.Run { // the store may have forgotten a mark: the mark that is written now says so
+		return a.refresh(snap, g, "", asked{})
 	}
 	said := asked{err: ErrRateLimited}
 	if a.limited < mostLimited {
@@ -140,9 +140,7 @@ func (a *attempt) askFirst(snap Snapshot, g Grant) error {
 	case tokenDead:
 		return a.lost(snap, g, nil, true, ReasonRevokedOrExpired)
 	case tokenSilent:
-		if said.wait {
-			return a.silent(snap, g, nil, said)
-		}
+		return a.silent(snap, g, nil, said)
 	case noAnswer:
 		if v := a.c.view.Load(); a.f.for401 || v != nil && v.dead {
 			return a.unsettled(snap, said.err)
@@ -291,7 +289,6 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		_, _ = a.apply(a.c.name, marked, writeClear(m.Nonce, nil))
 		return a.failed(ErrRefreshFailed, time.Second, errClosing)
 	}
-	a.c.endSilence()
 	a.f.sent = true
 	a.f.at(ErrRefreshUnsettled)
 	a.f.expect(before.Add(m.Life))

@@ -67,6 +67,8 @@ type connection struct {
 type call struct {
 	done chan struct{}
 	err  error
+	// pleo is set once it is Pleo's answer that is waited for, and not the store's.
+	pleo atomic.Bool
 }
 
 func (s *Source) connection(name string) *connection {

@@ -26,7 +26,8 @@ type exchange struct {
 	code string
 	lock *heldLock
 	// taken is set once the flow is spent, so that the same callback is of no more use.
-	taken bool
+	taken  bool
+	failed bool // and bought nothing
 	// before is the record in which the exchange was marked, mark its mark, over the
 	// nonce of the mark that was over and that it has replaced, or "".
 	before Snapshot
@@ -101,17 +102,41 @@ func (e *exchange) run(take func() error) exchanged {
 		if snap, err = e.pinned(snap); err != nil {
 			return exchanged{err: err, retryAfter: exchangePatience}
 		}
+		if snap.State == StateConnected && snap.Epoch != snap.Run { // the store may have forgotten a mark: it is waited out
+			if err := e.markUnknown(snap); err != nil {
+				return exchanged{err: storeFailed(err)}
+			}
+			continue
+		}
+		if !e.taken && !e.lane.enter() {
+			return e.pending(exchangePatience)
+		}
 		if !e.taken {
 			if err := take(); err != nil {
+				e.lane.leave(false)
 				return exchanged{err: err}
 			}
 			e.taken = true
+			defer func() { e.lane.leave(e.failed) }()
 			until = time.Now().Add(e.times().mark) // it has to be gone through with
 		}
 		if outcome, done := e.once(snap); done {
 			return outcome
 		}
 	}
+}
+
+// markUnknown marks a record of a store that may have forgotten a mark.
+func (e *exchange) markUnknown(snap Snapshot) error {
+	m := e.newMark(MarkAuthorise)
+	marked, err := e.applyReplicated(e.c.name, snap, writeMark(snap.Version, m, e.over, Introspection{}), e.lock.Lock)
+	if errors.Is(err, errRefused) || errors.Is(err, ErrNotReplicated) {
+		err = nil
+	}
+	if err == nil && marked.Mark != nil && marked.Mark.Nonce == m.Nonce { // another process was faster: there is nothing to wait for
+		_, err = e.apply(e.c.name, marked, writeClear(m.Nonce, nil))
+	}
+	return err
 }
 
 // tryLock takes the connection's lock unless a refresh is next in line for it; nil:
@@ -144,12 +169,6 @@ func (e *exchange) letGo() {
 // once marks the record, sends the code, and stores what comes of it. It reports
 // false where the record has to be read again first.
 func (e *exchange) once(snap Snapshot) (outcome exchanged, done bool) {
-	turn := e.pace.Turn(time.Time{})
-	turn.Force() // a person waits for it, and the code is good for a moment: no 429 holds it
-	if !turn.Enter(1, e.stop) {
-		return exchanged{err: storeFailed(errClosing)}, true
-	}
-	defer turn.Leave()
 	ctx, cancel := context.WithTimeout(context.Background(), e.config().RefreshTimeout)
 	conn, err := e.oauth().Dial(ctx)
 	cancel()
@@ -184,7 +203,6 @@ func (e *exchange) send(conn *TokenConn) exchanged {
 	answered := func() {
 		defer done()
 		g, err := conn.Exchange(e.code, e.flow.Verifier, e.began.Add(sendWithin(e.mark)))
-		e.paced(e.began, err)
 		result <- e.answered(g, err)
 	}
 	if !e.goWork(answered) {
@@ -204,9 +222,11 @@ func (e *exchange) send(conn *TokenConn) exchanged {
 		}
 		select {
 		case r := <-result:
+			e.failed = r.err != nil
 			return r
 		case <-news:
 		case <-over.C:
+			e.failed = true
 			e.logger().Warn("authorisation is ambiguous: Pleo does not answer", "connection", e.c.name,
 				"duration", time.Since(e.began), "result", "exchange_failed")
 			return exchanged{
@@ -235,9 +255,16 @@ func (e *exchange) answered(g Grant, err error) exchanged {
 		return exchanged{err: fmt.Errorf("%w: %w", kind, err), retryAfter: wait}
 	}
 	subject, err := e.checkSubjectOf(g, e.flow, e.before)
+	if now, failed := e.read(e.c.name); err == nil && failed == nil && now.Subject != e.before.Subject {
+		_, err = e.compareSubject(subject, e.flow, now) // found out meanwhile
+	}
 	if err != nil {
 		_, _ = e.apply(e.c.name, e.before, writeOver(e.mark.Nonce))
-		log.Warn("authorisation refused: nothing is stored", "result", "other_subject", "error", err)
+		result := "other_subject"
+		if !errors.Is(err, ErrOtherSubject) {
+			result = "exchange_failed"
+		}
+		log.Warn("authorisation refused: nothing is stored", "result", result, "error", err)
 		return exchanged{subject: subject, err: err}
 	}
 	p := &pair{

@@ -96,7 +96,11 @@ func (s *Source) startRefresh(ctx context.Context, c *connection, goal string, f
 	}
 	c.flight = f
 	c.flying.Store(true)
-	if s.stopping() || !s.goWork(func() { s.runFlight(ctx, c, f) }) {
+	stopping := s.stopping()
+	if stopping {
+		c.rests.Store(now.Add(time.Second).UnixNano()) // calls that have a token do not ask again at once
+	}
+	if stopping || !s.goWork(func() { s.runFlight(ctx, c, f) }) {
 		c.flight = nil
 		c.flying.Store(false)
 		f.err = &TokenError{Kind: ErrRefreshFailed, Connection: c.name, RetryAfter: time.Second, Err: errClosing}

@@ -37,6 +37,9 @@ func (s *Source) forget(unused func(*connection) bool) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if v := c.view.Load(); v != nil && v.version != "" && c.silence.version == v.version {
+			return false // it is waited for Pleo's word, or for a newer grant
+		}
 		if c.exchanging > 0 || c.flight != nil || c.loading != nil || c.asking != nil || c.held != nil || c.stored || c.retrying || c.pinning || c.sent != nil && (c.sent.hangs() || !c.sent.over()) {
 			return false
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -90,6 +91,20 @@ func (a *attempt) introspect(token string, kind TokenKind) (Introspection, error
 	}
 }
 
+// heardGood is how long it shows that introspection knows refresh tokens that it has
+// called one of this client active.
+const heardGood = time.Hour
+
+// heard is when introspection last called a refresh token of this client active.
+type heard struct{ at atomic.Pointer[time.Time] }
+
+func (h *heard) note(now time.Time) { h.at.Store(&now) }
+
+func (h *heard) lately() bool {
+	at := h.at.Load()
+	return at != nil && time.Since(*at) < heardGood
+}
+
 // oldAnswer is after how long an answer says nothing of what is now: the process was
 // stopped while it came, for a question takes introspectionTimeout at most.
 const oldAnswer = introspectionTimeout + time.Second
@@ -108,6 +123,7 @@ func (s *Source) introspect(token string, kind TokenKind) (Introspection, error)
 	}
 	if err == nil && seen.Active && kind == RefreshTokenKind {
 		s.deaf.Store(false)
+		s.heard.note(time.Now())
 	}
 	return seen, err
 }
@@ -162,7 +178,7 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 		case access == tokenLives:
 			a.rememberVerdict(a.c, snap.Lineage, found)
 			a.noteVerdict(a.c, snap, found, false)
-			said.tokenAnswer = tokenLives
+			said.tokenAnswer, said.at = tokenLives, time.Now() // it is the access token's answer that counts
 			return said
 		case access == tokenDead && inactive && verdict.believed():
 			said.tokenAnswer = tokenDead
@@ -177,10 +193,10 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 	}
 	others, active := a.othersLive(verdict == VerdictUsable)
 	switch {
-	case active, others == 0 && verdict.believed():
+	case active, others == 0 && verdict.believed() && a.heard.lately():
 		said.tokenAnswer = tokenDead
-	case others > 0:
-		said.wait = true // none is active: introspection answers wrongly just now
+	default:
+		said.wait = true // introspection may answer wrongly just now
 	}
 	return said
 }
@@ -219,6 +235,10 @@ func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
 // should be active and whether one is. proved says that introspection has called a
 // refresh token of the attempt's own connection active before.
 func (a *attempt) othersLive(proved bool) (others int, active bool) {
+	if others, ok := a.others.known(); ok {
+		return others.number, others.active
+	}
+	defer func() { a.others.note(others, active) }()
 	asked := 0
 	for _, name := range a.otherNames() {
 		snap, err := a.read(name)
@@ -240,6 +260,35 @@ func (a *attempt) othersLive(proved bool) (others int, active bool) {
 		}
 	}
 	return others, false
+}
+
+// othersGood is how long what other connections have shown is not asked for again: in
+// an hour in which introspection answers wrongly every refresh would ask for it.
+const othersGood = 15 * time.Second
+
+// others is what introspection has lately said of other connections.
+type others struct {
+	mu     sync.Mutex
+	number int
+	active bool
+	at     time.Time
+}
+
+// known returns what is known, if that is not too old.
+func (o *others) known() (known struct {
+	number int
+	active bool
+}, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known.number, known.active = o.number, o.active
+	return known, !o.at.IsZero() && time.Since(o.at) < othersGood && (o.number > 0 || o.active)
+}
+
+func (o *others) note(number int, active bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.number, o.active, o.at = number, active, time.Now()
 }
 
 // otherNames returns names of other connections: those that this process uses first,
@@ -411,27 +460,20 @@ func (s *Source) judged(c *connection, p *pair, v Verdict) {
 	}
 }
 
-// silence is since when Pleo has not spoken about the token of a version, and that
-// token was not sent.
+// silence is since when Pleo has not spoken about the token of a version, under a mark
+// or none. It begins again with the mark under which the token is sent.
 type silence struct {
-	version string
-	since   time.Time
+	version, nonce string
+	since          time.Time
 }
 
 // silentFor returns for how long this process has known that Pleo does not speak
-// about the token of the given version.
-func (c *connection) silentFor(version string) time.Duration {
+// about the token of the given version, under the mark with the given nonce, or "".
+func (c *connection) silentFor(version, nonce string) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.silence.version != version {
-		c.silence = silence{version, time.Now()}
+	if c.silence.version != version || c.silence.nonce != nonce {
+		c.silence = silence{version, nonce, time.Now()}
 	}
 	return time.Since(c.silence.since)
-}
-
-// endSilence begins the count again: the token is sent.
-func (c *connection) endSilence() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.silence = silence{}
 }

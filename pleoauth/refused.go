@@ -114,6 +114,9 @@ func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, 
 	}
 	c.mu.Unlock()
 	if err := s.awaitCall(ctx, c, asking); err != nil {
+		if ctx.Err() == nil && asking.pleo.Load() {
+			err = &TokenError{Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: time.Second, Err: errStillWaiting}
+		}
 		return verdict{}, err
 	}
 	if asking.err != nil {
@@ -127,14 +130,14 @@ func (s *Source) askOnce(ctx context.Context, c *connection, v *view) (verdict, 
 // ask reads the record once more, for the refusal may be the work of another
 // replica's refresh, and only then asks Pleo. It outlives the call that it is for.
 func (s *Source) ask(ctx context.Context, c *connection, v *view, done *call) {
-	next, err := s.judge(ctx, c, v)
+	next, err := s.judge(ctx, c, v, done)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.verdict, c.asking, done.err = next, nil, err
 	close(done.done)
 }
 
-func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict, error) {
+func (s *Source) judge(caller context.Context, c *connection, v *view, asking *call) (verdict, error) {
 	subscription := s.subscription.Load()
 	if snap, err := s.read(c.name); err == nil {
 		if _, err := s.adopt(c, snap, subscription); err != nil {
@@ -155,6 +158,7 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 			Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: pause, Err: ErrRateLimited,
 		}}, nil
 	}
+	asking.pleo.Store(true)
 	turn := s.pace.Turn(time.Time{})
 	turn.Hurry()
 	if !turn.Enter(1, s.stop) {
@@ -162,6 +166,10 @@ func (s *Source) judge(caller context.Context, c *connection, v *view) (verdict,
 	}
 	asked := time.Now()
 	seen, err := s.introspect(v.pair.grant.AccessToken, AccessTokenKind)
+	if err == nil && !seen.Active && (s.deaf.Load() || !v.pair.introspection.believed()) {
+		access, _ := s.askAboutAccess(v.pair.grant) // introspection alone does not tell
+		seen.Active = access == tokenLives
+	}
 	turn.Leave()
 	log := s.logger().With("connection", c.name, "generation", v.generation, "duration", time.Since(asked))
 	if err == nil {

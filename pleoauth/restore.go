@@ -61,7 +61,11 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 // askAboutHeld asks Pleo whether a held grant lives, in whose place the record says
 // that there is none.
 func (s *Source) askAboutHeld(c *connection, h *heldPair, snap Snapshot) (tokenAnswer, error) {
+	if s.pace.Pause() > 0 { // it is put on the disk meanwhile
+		return noAnswer, ErrRateLimited
+	}
 	turn := s.pace.Turn(time.Time{})
+	turn.Hurry()
 	if !turn.Enter(2, s.abandon) {
 		return noAnswer, errClosing
 	}

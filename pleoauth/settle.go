@@ -26,7 +26,8 @@ func (a *attempt) marked(snap Snapshot, g Grant, m *Mark, own *sentRequest, news
 	a.f.expect(time.Now().Add(rest))
 	early := own != nil && (m == nil || m.Nonce == own.nonce) && !own.hangs() && !own.asked
 	if rest > 0 && !early {
-		a.rest(min(rest, 2*time.Second), news)
+		a.leave()
+		a.pause(min(rest, 2*time.Second), news)
 		return nil
 	}
 	if fresh, err := a.enter(3); !fresh {
@@ -101,11 +102,14 @@ var errSilent = errors.New("introspection calls the refresh token inactive and c
 // silent goes on where Pleo cannot be asked about a token that may have been spent.
 // If no replica and no disk has brought a newer grant for a while, it is sent once.
 func (a *attempt) silent(snap Snapshot, g Grant, m *Mark, said asked) error {
-	if a.c.silentFor(snap.Version) < silenceWait {
-		if found, err := a.found(snap); err != nil || found {
-			return err
-		}
+	if found, err := a.found(snap); err != nil || found {
+		return err
+	}
+	if said.wait && a.c.silentFor(snap.Version, nonceOf(m)) < silenceWait {
 		return a.unsettled(snap, errSilent)
+	}
+	if fresh, err := a.enter(1); !fresh {
+		return err
 	}
 	return a.refresh(snap, g, nonceOf(m), said)
 }
@@ -146,7 +150,9 @@ func (a *attempt) lost(snap Snapshot, g Grant, m *Mark, over bool, reason Reason
 		err = errAlone
 	}
 	if err != nil {
-		return a.storeError(a.c.name, err)
+		b := backOff{wait: a.backOffAfter(snap.Attempts), reason: reasonStoreUnavailable}
+		_, _ = a.apply(a.c.name, snap, writeNote(snap.Version, b))
+		return a.failed(ErrStoreUnavailable, b.wait, err)
 	}
 	if confirmed.Introspection != snap.Introspection { // another replica has found out that it cannot be believed
 		return nil

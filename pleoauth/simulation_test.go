@@ -199,7 +199,7 @@ func (s *sim) run() {
 			break
 		}
 	}
-	for range 14 * 60 / 20 { // a token that introspection does not speak about is waited for
+	for range 25 * 60 / 20 { // a token that introspection does not speak about is waited for
 		if s.quiet() || s.replayed() {
 			break
 		}
@@ -207,7 +207,7 @@ func (s *sim) run() {
 		time.Sleep(20 * time.Second)
 	}
 	time.Sleep(time.Minute) // every token has expired
-	for turn := range 12 { // what was put back only now is settled
+	for turn := range 12 {  // what was put back only now is settled
 		s.call()
 		time.Sleep(5 * time.Second)
 		if turn > 0 && s.quiet() {

@@ -49,7 +49,10 @@ type Source struct {
 	// pace is that of the requests to Pleo; deaf is set while introspection knows no
 	// refresh tokens, alone while the store has no replica in step.
 	pace        *pace.Gate
+	lane        *exchangeLane
 	deaf, alone atomic.Bool
+	heard       heard
+	others      others
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool
@@ -138,6 +141,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		ending:         o.ending,
 	}
 	s.pace = pace.New(s.spread)
+	s.lane = newExchangeLane()
 	if single, ok := store.(SingleServer); ok {
 		s.runs.single = single.SingleServer()
 	}

@@ -17,11 +17,19 @@ const subjectAttempts = 3
 // has to be: the one asked for, and the one that the connection had before.
 func (s *Source) checkSubjectOf(g Grant, f flow, before Snapshot) (string, error) {
 	subject, err := s.subjectOf(g)
+	if err != nil {
+		if f.Subject != "" || before.Subject != "" && !s.config().AllowSubjectChange {
+			return "", fmt.Errorf("%w: whose company it is could not be asked: %w", ErrExchangeFailed, err)
+		}
+		return "", nil
+	}
+	return s.compareSubject(subject, f, before)
+}
+
+// compareSubject reports whether a company is the one that it has to be.
+func (s *Source) compareSubject(subject string, f flow, before Snapshot) (string, error) {
 	known := before.Subject != "" && !s.config().AllowSubjectChange
-	switch {
-	case err != nil && (f.Subject != "" || known):
-		return "", fmt.Errorf("%w: whose company it is could not be asked: %w", ErrExchangeFailed, err)
-	case f.Subject != "" && subject != f.Subject, known && subject != before.Subject:
+	if f.Subject != "" && subject != f.Subject || known && subject != before.Subject {
 		return subject, ErrOtherSubject
 	}
 	return subject, nil
@@ -33,6 +41,9 @@ func (s *Source) subjectOf(g Grant) (string, error) {
 	for k := range subjectAttempts {
 		if k > 0 {
 			s.pause(s.backOffAfter(0)/4, nil)
+		}
+		if k > 0 && s.stopping() {
+			break // the way out waits for what is stored
 		}
 		var subject string
 		if subject, _, err = s.askSubject(g); err == nil && subject != "" {
@@ -65,31 +76,53 @@ func (s *Source) askSubject(g Grant) (subject string, lives bool, err error) {
 // consent is compared with it. Of a grant that is dead nothing can be found out any
 // more: then the consent is taken, and the log says so.
 func (e *exchange) pinned(snap Snapshot) (Snapshot, error) {
-	if snap.State != StateConnected || snap.Subject != "" || e.config().AllowSubjectChange {
+	if snap.Subject != "" || e.config().AllowSubjectChange {
+		return snap, nil
+	}
+	if snap.State == StateReauthorisationRequired {
+		e.cannotCompare(snap)
+	}
+	if snap.State != StateConnected {
 		return snap, nil
 	}
 	g, err := e.openGrant(e.c.name, snap.Sealed)
 	if err != nil {
 		return snap, storeFailed(err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), exchangePatience)
+	defer cancel()
+	turn := e.pace.Turn(time.Time{})
+	turn.Hurry()
+	if !turn.Enter(2, ctx.Done()) {
+		return snap, fmt.Errorf("%w: %w", ErrSubjectUnknown, ErrRateLimited)
+	}
+	defer turn.Leave()
 	subject, _, err := e.askSubject(g)
-	if err == nil && subject != "" {
+	var refresh Introspection
+	var asked error
+	if err != nil || subject == "" {
+		refresh, asked = e.introspect(g.RefreshToken, RefreshTokenKind)
+		subject = refresh.Subject
+	}
+	if subject != "" {
 		after, err := e.apply(e.c.name, snap, writeSubject(snap.Lineage, subject))
 		if err != nil && !errors.Is(err, errRefused) {
 			return snap, storeFailed(err)
 		}
 		return after, nil
 	}
-	refresh, asked := e.introspect(g.RefreshToken, RefreshTokenKind)
-	if asked == nil && refresh.Subject == "" && !refresh.Active {
-		e.logger().Warn("an authorisation cannot be compared with the one before it: whose company that was is not known, and its grant is dead",
-			"connection", e.c.name, "generation", snap.Generation, "result", "unpinned")
+	if asked == nil && !refresh.Active && e.verdictOn(e.c, snap) == VerdictUsable {
+		e.cannotCompare(snap)
 		return snap, nil
 	}
-	if asked == nil && refresh.Subject != "" {
-		return e.apply(e.c.name, snap, writeSubject(snap.Lineage, refresh.Subject))
-	}
+	// The next access token can name the company.
+	e.startRefresh(context.Background(), e.c, snap.Version, false, true)
 	return snap, fmt.Errorf("%w: %w", ErrSubjectUnknown, errors.Join(err, asked))
+}
+
+func (e *exchange) cannotCompare(snap Snapshot) {
+	e.logger().Warn("an authorisation cannot be compared with the one before it: whose company that was is not known, and its grant is dead",
+		"connection", e.c.name, "generation", snap.Generation, "result", "unpinned")
 }
 
 // pin finds out whose company a connection belongs to, as soon as Pleo answers.
@@ -123,8 +156,8 @@ func (s *Source) pinOnce(c *connection) bool {
 		return true
 	}
 	g, err := s.openGrant(c.name, snap.Sealed)
-	if err != nil {
-		return true // the sweep says what is wrong with it
+	if err != nil || !c.accessLives(snap) {
+		return true // the sweep says what is wrong with it; or the next pair's token is asked
 	}
 	turn := s.pace.Turn(time.Now().Add(snap.Remaining(snap.Expires)))
 	if !turn.Enter(1, s.stop) {
