@@ -53,7 +53,7 @@ func TestLoadOnADeadConnectionReachesNeitherPleoNorRedis(t *testing.T) {
 	require.Zero(t, after["set"]+after["publish"], "nothing is locked, marked or told")
 }
 
-func TestLoadGoesOnWhenTheUserRevokesAndCostsOneAttemptInTheWholeCluster(t *testing.T) {
+func TestLoadGoesOnWhenTheUserRevokesAndNoReplicaSendsTheDeadToken(t *testing.T) {
 	t.Parallel()
 	const row = "revoked under load"
 	e, r := startPleo(t), redistest.Start(t, withReplicaUsers(3))
