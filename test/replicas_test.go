@@ -121,4 +121,5 @@ func TestTheBrowserMayComeBackToAnotherReplica(t *testing.T) {
 	second.employees(t, on("acme"))
 	first.employees(t, on("acme"))
 	require.Equal(t, 1, e.Counters().ExchangeRequests)
+	e.requireAsked(t, 1, 1) // whose company it is, and whether introspection knows a fresh refresh token
 }
