@@ -29,7 +29,10 @@ func TestExchangesOfManyNamesThatMeetALimitHoldNoRefreshUp(t *testing.T) {
 					return
 				case <-time.After(5 * time.Second):
 				}
-				begun := begin(t, r, pleoauth.AuthorisationRequest{Connection: fmt.Sprintf("x%d", i)})
+				begun, err := r.BeginAuthorisation(context.Background(), pleoauth.AuthorisationRequest{Connection: fmt.Sprintf("x%d", i)})
+				if err != nil {
+					return
+				}
 				back, err := w.pleo.Approve(begun.URL, "")
 				if err != nil {
 					return

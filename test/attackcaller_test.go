@@ -186,7 +186,7 @@ func TestNoTokenCodeOrSecretFollowsARedirect(t *testing.T) {
 		require.Equal(t, http.StatusBadGateway, b.open(t, e.approve(t, b, p.origin(), "other", company(0))).status)
 		redirect(pleotest.Fault{Endpoint: pleotest.Introspect, Times: 2}, 307)
 		redirect(pleotest.Fault{Endpoint: pleotest.API, Path: "/v1/introspect", Times: 2}, 307)
-		require.Equal(t, http.StatusOK, b.open(t, e.approve(t, b, p.origin(), "other", company(0))).status)
+		require.Equal(t, http.StatusOK, b.comeBack(t, e.approve(t, b, p.origin(), "other", company(0))).status)
 		// The refresh token, and what settles that refresh.
 		redirect(pleotest.Fault{Endpoint: pleotest.Introspect}, 307)
 		redirect(pleotest.Fault{Endpoint: pleotest.Token}, 307)

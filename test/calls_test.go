@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -189,4 +190,24 @@ func newBrowser(t *testing.T) *browser {
 func (b *browser) open(t *testing.T, url string) answer {
 	t.Helper()
 	return do(t, b.Client, request(t, http.MethodGet, url, "", withHeader("Sec-Fetch-Site", "none")))
+}
+
+// comeBack opens a callback. While an earlier request about the connection is not
+// settled, the page has the browser wait and open the same address again.
+func (b *browser) comeBack(t *testing.T, back string) answer {
+	t.Helper()
+	for until := time.Now().Add(settling); ; {
+		a := b.open(t, back)
+		if a.status != http.StatusAccepted {
+			return a
+		}
+		require.Contains(t, string(a.body), "not settled yet")
+		require.Equal(t, a.header.Get("Retry-After"), a.header.Get("Refresh"), "a number alone is the same address")
+		seconds, err := strconv.Atoi(a.header.Get("Refresh"))
+		require.NoError(t, err)
+		require.Positive(t, seconds)
+		wait := time.Duration(seconds) * time.Second
+		require.True(t, time.Now().Add(wait).Before(until), "the browser is kept waiting for too long")
+		time.Sleep(wait)
+	}
 }

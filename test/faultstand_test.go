@@ -66,7 +66,7 @@ func (s *stand) connect(t *testing.T, names ...string) {
 		// With such short times a busy machine may say 'start again'.
 		require.Eventually(t, func() bool {
 			b := newBrowser(t)
-			return b.open(t, s.e.approve(t, b, s.second.origin(), name, company(0))).status == http.StatusOK
+			return b.comeBack(t, s.e.approve(t, b, s.second.origin(), name, company(0))).status == http.StatusOK
 		}, patience, tick)
 	}
 	require.Eventually(t, func() bool { return s.e.livingTokens() <= before }, patience, tick)

@@ -104,7 +104,7 @@ func (l *life) connect(t *testing.T, connection string) {
 	require.NoError(t, err)
 	// A link preview comes first, and must not spend anything.
 	l.see(do(t, b.Client, request(t, http.MethodHead, back, "")))
-	require.Equal(t, http.StatusOK, l.see(b.open(t, back)).status)
+	require.Equal(t, http.StatusOK, l.see(b.comeBack(t, back)).status)
 	l.call(t, connection)
 }
 

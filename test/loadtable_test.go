@@ -30,9 +30,10 @@ type failure struct {
 	fault pleotest.Fault
 	// refused lets the token endpoint refuse connections instead.
 	refused bool
-	// posts is how many requests with a refresh token the token endpoint gets,
-	// asks how many introspections there may be.
-	posts, asks int
+	// posts is how many requests with a refresh token the token endpoint gets. asks is
+	// how many questions about refresh tokens there may be, the one before the first of
+	// them included, access how many about access tokens.
+	posts, asks, access int
 	// sees is what some caller is answered before the end. Any may be told that it
 	// is not settled or has failed for now: on a busy machine all takes longer.
 	sees []string
@@ -45,21 +46,22 @@ type failure struct {
 }
 
 // notProcessed completes rows in which Pleo did nothing: after the mark it is
-// asked, and the refresh is done again. Pleo is asked early, about both tokens,
-// and about the refresh token when the mark is over.
+// asked, and the refresh is done again. Pleo is asked before the first request,
+// early, about both tokens, and about the refresh token when the mark is over.
 func notProcessed(rows ...failure) []failure {
 	for i := range rows {
-		rows[i].posts, rows[i].asks, rows[i].sees, rows[i].ends = 2, 4, []string{seesUnsettled}, endsConnected
+		rows[i].posts, rows[i].asks, rows[i].access = 2, 3, 1
+		rows[i].sees, rows[i].ends = []string{seesUnsettled}, endsConnected
 	}
 	return rows
 }
 
-// processed completes rows in which the only copy of the new pair is lost: Pleo is
-// asked before the refresh, early about both tokens, and twice more before it is
-// believed that the token is dead.
+// processed completes rows in which the only copy of the new pair is lost. Pleo is
+// asked before the request, and thrice after it, the first time about both tokens.
 func processed(rows ...failure) []failure {
 	for i := range rows {
-		rows[i].posts, rows[i].asks, rows[i].sees, rows[i].ends = 1, 5, []string{seesUnsettled}, endsLost
+		rows[i].posts, rows[i].asks, rows[i].access = 1, 4, 1
+		rows[i].sees, rows[i].ends = []string{seesUnsettled}, endsLost
 	}
 	return rows
 }
@@ -84,19 +86,22 @@ func failures(tokenURL string) []failure {
 	failed := failure{name: "500", fault: answered(500, failurePage)}
 
 	table := []failure{
-		{name: "400 invalid_grant", fault: answered(400, `{"error":"invalid_grant"}`), posts: 1, ends: endsRevoked},
-		{name: "400 invalid_refresh_token", alike: true, fault: answered(400, `{"error":"invalid_refresh_token"}`), posts: 1, ends: endsRevoked},
-		{name: "401 invalid_client", fault: answered(401, `{"error":"invalid_client"}`), posts: 2, asks: 2, sees: []string{seesRejected}, ends: endsConnected},
-		{name: "400 unauthorized_client", alike: true, fault: answered(400, `{"error":"unauthorized_client"}`), posts: 2, asks: 2, sees: []string{seesRejected}, ends: endsConnected},
-		{name: "429 Retry-After 1", fault: pleotest.Fault{Status: 429, Header: soon}, posts: 2, asks: 2, sees: []string{seesFailed}, ends: endsConnected},
-		{name: "429 Retry-After 3600", fault: pleotest.Fault{Status: 429, Header: inAnHour}, posts: 1, ends: endsPostponed},
-		{name: "200 without refresh_token", fault: pleotest.Fault{Omit: []string{"refresh_token"}}, posts: 1, asks: 2, sees: []string{seesUnsettled}, ends: endsLost, short: true},
-		{name: "answered after refresh_timeout", fault: pleotest.Fault{DelayAfter: 3 * time.Second}, posts: 1, asks: 0, sees: []string{seesUnsettled}, ends: endsConnected},
-		{name: "processed after refresh_timeout", fault: pleotest.Fault{DelayBefore: 3 * time.Second}, posts: 1, asks: 0, sees: []string{seesUnsettled}, ends: endsConnected},
-		// That the answer will come after all cannot be known: until it does, the
-		// pair counts as lost.
-		{name: "answered after the mark", fault: pleotest.Fault{DelayAfter: 25 * time.Second}, posts: 1, asks: 6, sees: []string{seesUnsettled, endsLost}, ends: endsConnected},
-		{name: "connection refused", refused: true, posts: 1, sees: []string{seesFailed}, ends: endsConnected},
+		{name: "400 invalid_grant", fault: answered(400, `{"error":"invalid_grant"}`), posts: 1, asks: 1, ends: endsRevoked},
+		{name: "400 invalid_refresh_token", alike: true, fault: answered(400, `{"error":"invalid_refresh_token"}`), posts: 1, asks: 1, ends: endsRevoked},
+		{name: "401 invalid_client", fault: answered(401, `{"error":"invalid_client"}`), posts: 2, asks: 2, access: 1, sees: []string{seesRejected}, ends: endsConnected},
+		{name: "400 unauthorized_client", alike: true, fault: answered(400, `{"error":"unauthorized_client"}`), posts: 2, asks: 2, access: 1, sees: []string{seesRejected}, ends: endsConnected},
+		{name: "429 Retry-After 1", fault: pleotest.Fault{Status: 429, Header: soon}, posts: 2, asks: 2, access: 1, sees: []string{seesFailed}, ends: endsConnected},
+		{name: "429 Retry-After 3600", fault: pleotest.Fault{Status: 429, Header: inAnHour}, posts: 1, asks: 1, ends: endsPostponed},
+		{name: "200 without refresh_token", fault: pleotest.Fault{Omit: []string{"refresh_token"}}, posts: 1, asks: 4, sees: []string{seesUnsettled}, ends: endsLost, short: true},
+		{name: "answered after refresh_timeout", fault: pleotest.Fault{DelayAfter: 3 * time.Second}, posts: 1, asks: 1, sees: []string{seesUnsettled}, ends: endsConnected},
+		{name: "processed after refresh_timeout", fault: pleotest.Fault{DelayBefore: 3 * time.Second}, posts: 1, asks: 1, sees: []string{seesUnsettled}, ends: endsConnected},
+		// Pleo calls the token dead, and is asked twice more before the pair counts as
+		// lost: the answer comes before.
+		{name: "answered after the mark", fault: pleotest.Fault{DelayAfter: 9 * time.Second}, posts: 1, asks: 2, sees: []string{seesUnsettled}, ends: endsConnected},
+		// Nobody can know that the answer will come after all: until it does, the
+		// pair counts as lost. Then Pleo is asked whether it lives.
+		{name: "answered after it counted as lost", fault: pleotest.Fault{DelayAfter: 22 * time.Second}, posts: 1, asks: 5, sees: []string{seesUnsettled, endsLost}, ends: endsConnected},
+		{name: "connection refused", refused: true, posts: 1, asks: 1, sees: []string{seesFailed}, ends: endsConnected},
 	}
 	table = append(table, notProcessed(
 		badJSON,
@@ -128,7 +133,7 @@ func failures(tokenURL string) []failure {
 		case pleotest.ProcessedFirst:
 			lost[i].name += ", processed"
 		case pleotest.ProcessedLater:
-			lost[i].asks = 7 // it is active when it is asked about early
+			lost[i].asks = 5 // it is active when it is asked about early
 		case pleotest.NotProcessed:
 		}
 	}

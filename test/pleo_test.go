@@ -1,9 +1,11 @@
 package test
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,9 @@ type pleo struct {
 	*pleotest.Server
 	mu     sync.Mutex
 	client pleotest.Client
+
+	// aboutAccess and aboutRefresh count what Pleo is asked about (introspection).
+	aboutAccess, aboutRefresh atomic.Int64
 }
 
 // startPleo starts an emulator. When the test ends, nothing may ever have been
@@ -25,6 +30,13 @@ func startPleo(t *testing.T, options ...pleotest.Option) *pleo {
 	t.Helper()
 	client := pleotest.DefaultClient()
 	e := &pleo{Server: pleotest.NewServer(append([]pleotest.Option{pleotest.WithClient(client)}, options...)...), client: client}
+	// Faults that never happen count the questions.
+	for kind, count := range map[pleotest.TokenKind]*atomic.Int64{pleotest.AccessToken: &e.aboutAccess, pleotest.RefreshToken: &e.aboutRefresh} {
+		e.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Kind: kind, Times: pleotest.Always, Match: func(*http.Request) bool {
+			count.Add(1)
+			return false
+		}})
+	}
 	t.Cleanup(func() {
 		e.Close()
 		c := e.Counters()
@@ -34,6 +46,23 @@ func startPleo(t *testing.T, options ...pleotest.Option) *pleo {
 		require.Zero(t, c.CodeReplays, "codes spent twice")
 	})
 	return e
+}
+
+// ResetCounters begins to count anew, the questions too.
+func (e *pleo) ResetCounters() {
+	e.Server.ResetCounters()
+	e.aboutAccess.Store(0)
+	e.aboutRefresh.Store(0)
+}
+
+// requireAsked requires how often Pleo was asked about access tokens, which the API
+// has refused, and about refresh tokens, each of which is asked about before it is
+// spent.
+func (e *pleo) requireAsked(t *testing.T, access, refresh int) {
+	t.Helper()
+	require.EqualValues(t, access, e.aboutAccess.Load(), "questions about access tokens")
+	require.EqualValues(t, refresh, e.aboutRefresh.Load(), "questions about refresh tokens")
+	require.Equal(t, access+refresh, e.Counters().Introspections)
 }
 
 // allowRedirect registers a redirect URI.
@@ -58,7 +87,7 @@ func (e *pleo) authorise(t *testing.T, p *proxy, connection string, c pleotest.C
 func (e *pleo) authoriseWith(t *testing.T, b *browser, origin, connection string, c pleotest.Company) {
 	t.Helper()
 	back := e.approve(t, b, origin, connection, c)
-	done := b.follow(t, back)
+	done := b.comeBack(t, back)
 	require.Equal(t, 200, done.status, "the callback answers: %s", done.body)
 	require.Contains(t, string(done.body), "Connected")
 }

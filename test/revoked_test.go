@@ -11,17 +11,18 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
-func TestARevokedGrantCostsOneRefreshAttemptAndIsThenRefusedAtOnceUntilANewAuthorisation(t *testing.T) {
+func TestARevokedGrantCostsNoRefreshAndIsThenRefusedAtOnceUntilANewAuthorisation(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		// introspections is how often Pleo may be asked why it refuses: once for
-		// each replica, and not at all where the token has expired anyway.
-		introspections int
-		life           time.Duration
-		prepare        func(*testing.T, *pleo)
+		// access is how often Pleo may be asked about the access token: once for each
+		// replica, why it is refused, and once more, since 'inactive' for the refresh
+		// token alone ends no grant. Not at all where it has expired anyway.
+		access  int
+		life    time.Duration
+		prepare func(*testing.T, *pleo)
 	}{
-		{"while its access token lives", 2, 15 * time.Minute, func(*testing.T, *pleo) {}},
+		{"while its access token lives", 3, 15 * time.Minute, func(*testing.T, *pleo) {}},
 		{"after its access token has expired", 0, 2 * time.Second, func(t *testing.T, e *pleo) { e.awaitExpiry(t) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -39,8 +40,10 @@ func TestARevokedGrantCostsOneRefreshAttemptAndIsThenRefusedAtOnceUntilANewAutho
 			for _, a := range callBoth(t, replicas, 200) {
 				requireReauthorisation(t, a)
 			}
-			require.Equal(t, 1, e.Counters().TokenRequests)
-			require.LessOrEqual(t, e.Counters().Introspections, c.introspections)
+			require.Zero(t, e.Counters().TokenRequests, "a token that Pleo calls dead is not sent")
+			asked := int(e.aboutAccess.Load())
+			require.LessOrEqual(t, asked, c.access)
+			e.requireAsked(t, asked, 1) // about the refresh token by one replica, for both
 
 			// From now on Pleo is left alone.
 			e.ResetCounters()
@@ -87,9 +90,17 @@ func TestAFaultyClientSecretKeepsTheGrants(t *testing.T) {
 	e.awaitExpiry(t)
 
 	c.env = []string{"PLEO_CLIENT_SECRET=somebody-has-changed-it"}
-	wrong := startProxy(t, e, c)
+	wrong, another := startProxy(t, e, c), startProxy(t, e, c)
+	e.ResetCounters()
 	requireProblem(t, get(t, wrong.URL+"/v2/employees"), http.StatusBadGateway, "client-rejected")
-	requireProblem(t, get(t, wrong.URL+"/v2/employees"), http.StatusBadGateway, "client-rejected")
-	require.Equal(t, 1, e.Counters().ClientRefusals, "the second call must not have asked again")
+	// The question about the refresh token is refused, too. Nothing speaks against the
+	// grant, so that it stops no refresh.
+	require.Equal(t, 2, e.Counters().ClientRefusals)
+	require.Equal(t, 1, e.Counters().RefreshRequests)
+	e.requireAsked(t, 0, 1)
+	for _, p := range []*proxy{wrong, another} { // which knows of it by the record alone
+		requireProblem(t, get(t, p.URL+"/v2/employees"), http.StatusBadGateway, "client-rejected")
+	}
+	require.Equal(t, 2, e.Counters().ClientRefusals, "further calls must not have asked again")
 	require.Contains(t, string(wrong.admin(t, http.MethodGet, "/pleo/connections/default", "", nil).body), `"state":"connected"`)
 }
