@@ -137,6 +137,8 @@ func TestTurnsThatCallersWaitForComeFirstThenThoseThatExpireFirst(t *testing.T) 
 		require.Greater(t, g.Pause(), 4*time.Second)
 		hurried.Hurry()
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		require.Equal(t, []string{"a caller waits for it", "early", "next", "late"}, order)
 	})
 }
