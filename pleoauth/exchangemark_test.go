@@ -123,6 +123,46 @@ var onItsWay = pleotest.Fault{
 	Status: 500, Process: pleotest.ProcessedLater, ProcessAfter: 4 * time.Second,
 }
 
+// A refresh is answered while an exchange is on its way, and its pair is stored. The
+// exchange's mark stays: the next exchange waits for the one before it although the
+// lock is lost.
+func TestAPairThatIsStoredDuringAnExchangeLeavesItsMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b, c := w.replica(), w.replica(), w.replica()
+		w.authorise(a, "default", "")
+		late := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, Hold: pleotest.AfterProcessing})
+		go func() { _ = a.Refresh(context.Background(), "default") }()
+		<-late.Reached()
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Kind: pleotest.RefreshToken, Status: 503})
+		exchange := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Hold: pleotest.BeforeProcessing, Times: 1})
+		done := make(chan error, 2)
+		authorise := func(r *replica) {
+			begun := begin(t, r, pleoauth.AuthorisationRequest{Connection: "default"})
+			back, err := w.pleo.Approve(begun.URL, "")
+			require.NoError(t, err)
+			go func() {
+				_, err := w.complete(r, callback(t, back, begun))
+				done <- err
+			}()
+		}
+		authorise(b)
+		<-exchange.Reached()
+		late.Release()
+		time.Sleep(time.Second)
+		require.Equal(t, int64(2), w.store.record("default").Generation, "the late answer is stored")
+
+		w.store.loseLocks() // a lock is the store's alone, and a failover forgets it
+		authorise(c)
+		time.Sleep(time.Second)
+		require.Equal(t, 2, w.pleo.Counters().ExchangeRequests, "the second consent waits for the first")
+		exchange.Release()
+		require.NoError(t, <-done)
+		require.NoError(t, <-done)
+		require.True(t, w.lives(w.token(a, "default")))
+	})
+}
+
 // A disconnect does not stop a refresh that is on its way. Where Pleo takes the
 // next consent for the same authorisation, that refresh would end it.
 func TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay(t *testing.T) {
@@ -148,16 +188,24 @@ func TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay(t *testing.T) 
 		w := newWorld(t, pleotest.WithSecondConsentReplacing())
 		a, b := w.replica(), w.replica()
 		w.authorise(a, "default", "")
-		left := w.pleo.Fault(onItsWay)
+		later := onItsWay
+		later.ProcessAfter = 20 * time.Second
+		left := w.pleo.Fault(later)
 		go func() {
 			<-left.Reached()
 			w.pleo.Revoke(pleotest.Target{})
 		}()
 		require.Error(t, a.Refresh(t.Context(), "default"))
-		time.Sleep(10 * time.Second) // Pleo is asked three times
-		_, err := a.Token(t.Context(), "default")
-		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
+		for { // Pleo is asked three times
+			if _, err := a.Token(t.Context(), "default"); err != nil {
+				require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.Zero(t, w.pleo.Counters().DeadRefreshes, "the refresh is still on its way")
 		w.authorise(b, "default", "")
+		require.Equal(t, 1, w.pleo.Counters().DeadRefreshes, "the refresh has arrived before the consent")
 		time.Sleep(idle)
 		require.True(t, w.lives(w.token(a, "default")))
 	})

@@ -34,6 +34,19 @@ func (s *Source) Remember(name string, g Grant, age time.Duration) {
 	s.putView(c, s.viewOfPair(&pair{grant: g, version: random128(), generation: 1, obtained: time.Now().Add(-age)}))
 }
 
+// HasInMemory reports whether the source has the grant of a refresh token in memory,
+// stored or held.
+func HasInMemory(s *Source, refreshToken string) (has bool) {
+	s.conns.each(func(c *connection) {
+		c.mu.Lock()
+		h := c.held
+		c.mu.Unlock()
+		v := c.view.Load()
+		has = has || v != nil && v.pair != nil && v.pair.grant.RefreshToken == refreshToken || h != nil && h.pair.grant.RefreshToken == refreshToken
+	})
+	return has
+}
+
 // Entries returns how many connections the source has in memory.
 func Entries(s *Source) (n int) {
 	s.conns.each(func(*connection) { n++ })

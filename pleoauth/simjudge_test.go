@@ -21,6 +21,7 @@ type ledger struct {
 
 	received map[string]*process // by refresh token: who has read the whole answer
 	died     map[string]bool     // went with a process that had neither stored nor spilled it
+	spilled  map[string]bool     // was on the disk of a process that was killed
 	stored   map[string]string   // by refresh token: the connection that it was stored for
 	families map[string]string   // the authorisations of connections that no user acts on
 
@@ -54,6 +55,7 @@ type acts struct {
 func (l *ledger) init() {
 	l.users, l.families, l.stored = map[string]*acts{}, map[string]string{}, map[string]string{}
 	l.lied = map[string]bool{}
+	l.spilled = map[string]bool{}
 	l.received, l.died, l.accessOf = map[string]*process{}, map[string]bool{}, map[string]string{}
 	l.contradicted = map[string]bool{}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -161,16 +162,17 @@ func (p *process) kill(why string, restartAfter time.Duration) {
 	if p.Health(context.Background()).Unsaved > 0 && len(disk) == 0 {
 		s.broken("I2: %s has an unsaved pair in memory alone", p)
 	}
-	kept := map[string]bool{}
+	kept, spilled := map[string]bool{}, map[string]bool{}
 	for name := range disk {
 		if token, err := pleoauth.SpilledRefreshToken(p.Source, filepath.Join(p.spill, name)); err == nil {
-			kept[token] = true
+			kept[token], spilled[token] = true, true
 		}
 	}
 	for _, name := range s.names {
 		kept[s.refreshToken(name, s.store.record(name))] = true
 	}
 	s.note(func(l *ledger) {
+		maps.Copy(l.spilled, spilled)
 		for token, by := range l.received {
 			if by == p && !kept[token] {
 				l.died[token] = true

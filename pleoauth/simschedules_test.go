@@ -30,7 +30,7 @@ var (
 const schedulesInTests = 2000
 
 // defaultSeeds is less under the race detector: the others are then played
-// without it, by TestTheSimulationCatchesEveryRuleThatIsTakenOut with no rule
+// without it, by TestTheAbsenceOfEveryRuleIsCaught with no rule
 // taken out.
 func defaultSeeds() int {
 	if raceDetector {

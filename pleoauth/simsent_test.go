@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
 
 // sent is a request that works once, on its way to Pleo.
@@ -26,6 +28,8 @@ type question struct {
 	since    time.Time // it was first asked about
 	answered bool
 	active   bool
+	told     time.Time     // Pleo's word left
+	onItsWay time.Duration // and was read so much later
 }
 
 // turn is the time between Pleo's word that a token lives and Pleo's work on what
@@ -43,10 +47,10 @@ const (
 	// what the schedule's latencies add.
 	wordHolds = 2*time.Second + 50*time.Millisecond
 	// waitsForWord is how long a process waits for it at least.
+	waitsForWord = 4500 * time.Millisecond
 	// silenceWait is how long a token is not sent that Pleo does not speak about: ten
 	// minutes, less what two processes may count differently.
-	silenceWait  = 9 * time.Minute
-	waitsForWord = 4500 * time.Millisecond
+	silenceWait = 9 * time.Minute
 	// quickly is how long Pleo works on a request at the most where requests about
 	// one authorisation know nothing of each other.
 	quickly = 400 * time.Millisecond
@@ -130,7 +134,7 @@ func (s *sim) heard(p *process, token string, active bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q := p.questions[token]; q != nil && time.Since(q.at) < waitsForWord {
-		q.answered, q.active = true, active
+		q.answered, q.active, q.onItsWay = true, active, time.Since(q.told)
 	}
 }
 
@@ -144,6 +148,9 @@ func (s *sim) toldOf(p *process, token string, active bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if q := p.questions[token]; q != nil {
+		q.told = time.Now()
+	}
 	if s.apart() {
 		length := wordHolds
 		if !active {
@@ -172,6 +179,9 @@ func (s *sim) awaitTurn(r *sent) {
 		if !s.sleep(10 * time.Millisecond) {
 			return
 		}
+	}
+	if r.token == "" && s.apart() && s.turnOf(r) { // it ends a token that Pleo has just called active
+		s.note(func(l *ledger) { l.endedAt = time.Now() })
 	}
 }
 
@@ -210,6 +220,9 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
 	// Pleo's word may have been on its way for as long as a question takes.
 	ended = ended || q != nil && q.active && s.ledger.endedAt.After(q.at) && time.Since(q.at) < 5*time.Second+wordHolds
+	// A turn lasts from when Pleo spoke: under another name or on another side an
+	// exchange may end the token before a process has read a word that was late.
+	ended = ended || q != nil && q.active && s.apart() && time.Since(q.told) < q.onItsWay+wordHolds && q.onItsWay > quickly
 	excused := silent || ended || alone || s.theme == introspection && !held
 	if excused {
 		s.ledger.excused++
@@ -228,7 +241,8 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 }
 
 // heldLive reports whether a live pair is stored, or with a process that runs, or
-// on a disk.
+// on a disk. A pair that a user has disconnected, or that was refused because it is
+// another company's, lives at Pleo and is with nobody.
 func (s *sim) heldLive(asking *process, dead string) bool {
 	s.mu.Lock()
 	of := s.ledger.stored[dead]
@@ -246,9 +260,11 @@ func (s *sim) heldLive(asking *process, dead string) bool {
 			}
 		}
 		s.mu.Lock()
-		p, died := s.ledger.received[token], s.ledger.died[token]
+		spilled, procs := s.ledger.spilled[token], slices.Clone(s.procs)
 		s.mu.Unlock()
-		if p != nil && p != asking && !died {
+		if spilled || slices.ContainsFunc(procs, func(other *process) bool {
+			return other != asking && !other.dead.Load() && pleoauth.HasInMemory(other.Source, token)
+		}) {
 			return true
 		}
 	}
