@@ -34,15 +34,15 @@ var rules = map[string]caughtBy{
 	"a version, not a count, tells grants apart":            {seed: 6104},
 	"an ambiguous refresh is asked about, never sent again": {seed: 0},
 	"'active' is believed only once the mark is over":       {seed: 17},
-	"a mark's life counts on one's own clock":               {seed: 1144},
+	"a mark's life counts on one's own clock":               {seed: 6491},
 	"the token leaves only while the mark is fresh":         {seed: 423},
 	"the answer is read however late it comes":              {seed: 1045},
 	"a condition on the end of a grant":                     {seed: 20641},
 	"a pair that the store does not take is held":           {seed: 3},
 	"a held pair is on disk":                                {seed: 528},
-	"the disk is read at the start":                         {seed: 826},
+	"the disk is read at the start":                         {seed: 1782},
 	"a grant that the record lacks is restored":             {seed: 2},
-	"a restored grant comes with an unknown mark":           {seed: 876},
+	"a restored grant comes with an unknown mark":           {seed: 1951},
 	"an older record is not adopted":                        {seed: 2},
 	"a store in a new run may have forgotten":               {seed: 1},
 	"what it may have forgotten is waited out":              {seed: 1},
@@ -58,7 +58,7 @@ var rules = map[string]caughtBy{
 	"the lock is renewed":                                   {seed: 7},
 	"Pleo is asked before every refresh":                    {seed: 16},
 	"Pleo's word is good for two seconds":                   {test: "TestATokenDoesNotLeaveOnAWordOfPleoThatIsTwoSecondsOld"},
-	"one's own request counts whatever the record shows":    {seed: 5655},
+	"one's own request counts whatever the record shows":    {seed: 8810},
 	"a store without replicas in step proves nothing":       {seed: 53},
 	"'inactive' is confirmed":                               {seed: 42},
 	"a whole pair is a pair":                                {seed: 31},
@@ -66,7 +66,7 @@ var rules = map[string]caughtBy{
 	"an exchange gives the lock back with its mark":         {seed: 122},
 	"an ambiguous exchange leaves its mark":                 {seed: 92},
 	"a 429 holds all requests":                              {seed: 162},
-	"a date is read against the clock that named it":        {seed: 85},
+	"a date is read against the clock that named it":        {seed: 346},
 	"the way out waits for refreshes":                       {test: "TestAProcessThatEndsStoresAGrantWhoseCompanyIsBeingAsked"},
 }
 
@@ -234,7 +234,12 @@ func TestTheAbsenceOfEveryRuleIsCaught(t *testing.T) {
 				require.Contains(t, out, "--- FAIL: "+by.test)
 				return
 			}
-			caught := play(rule, by.seed, 1)
+			caught := ""
+			for range 8 { // a busy machine may take a schedule's goroutines in another order
+				if caught = play(rule, by.seed, 1); caught != "" {
+					break
+				}
+			}
 			if caught == "" {
 				caught = play(rule, 0, mutantLimit)
 			}
