@@ -29,7 +29,7 @@ func TestAPortThatIsTakenMeanwhileIsChosenAnew(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	for _, sentinel := range []bool{false, true} {
-		s := &Server{dir: t.TempDir(), sentinel: sentinel}
+		s := &Server{dir: t.TempDir(), sentinel: sentinel, do: func(f func()) { f() }}
 		choices := 0
 		require.NoError(t, s.startOn(func() error {
 			if choices++; choices == 1 {
