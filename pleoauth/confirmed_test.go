@@ -236,7 +236,7 @@ func TestAProcessThatEndsStoresAGrantWhoseCompanyIsBeingAsked(t *testing.T) {
 	})
 }
 
-// A token that is over names nobody; the next one does.
+// Pleo does not say whose an expired token is; of the next one it does.
 func TestTheSearchForACompanyEndsWithTheAccessToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -248,7 +248,7 @@ func TestTheSearchForACompanyEndsWithTheAccessToken(t *testing.T) {
 		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: pleotest.Always})
 		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.API, Path: "/v1/introspect", Status: 503, Times: pleotest.Always})
 		time.Sleep(idle)
-		w.pleo.ClearFaults() // its access token is over, and nobody uses it
+		w.pleo.ClearFaults() // its access token is over, and no call comes
 		before := w.pleo.Counters()
 		time.Sleep(24 * time.Hour)
 		after := w.pleo.Counters()

@@ -19,8 +19,8 @@ const (
 // keeps what it is given.
 type DurabilityChecker interface {
 	// CheckDurability asks the store's servers how they are set up and returns
-	// what may lose grants. An error says that not all of them could be asked;
-	// what was found at the others comes with it. markLife is how long a mark
+	// what may lose grants. An error says that not all servers could be asked;
+	// what the servers that answered have shown comes with it. markLife is how long a mark
 	// stands: a server that is cut off from its replicas must stop taking writes
 	// sooner, or another that has taken its place may let a refresh go out too.
 	CheckDurability(ctx context.Context, markLife time.Duration) ([]DurabilityRisk, error)
@@ -54,7 +54,7 @@ func WithRequireDurable() Option { return func(o *options) { o.requireDurable = 
 
 // CheckDurability asks the store now whether it keeps what it is given, and
 // returns what may lose grants. An error says that not all of its servers could
-// be asked; what was found at the others comes with it. Of a store that is no
+// be asked; what the servers that answered have shown comes with it. Of a store that is no
 // [DurabilityChecker] nothing is known, and nothing is returned.
 func (s *Source) CheckDurability(ctx context.Context) ([]DurabilityRisk, error) {
 	checker, ok := s.store.(DurabilityChecker)

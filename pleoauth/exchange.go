@@ -9,8 +9,8 @@ import (
 
 // An authorisation code is exchanged under lock and mark like a refresh: Pleo may
 // count a second consent as the same authorisation, and then a refresh that travels
-// at the same time would kill what was just granted. But anybody who can open the
-// authorise route can bring an exchange about, so that none may hold a living grant
+// at the same time would kill what was just granted. But every browser that can open
+// the authorise route can bring an exchange about, so that none may hold a living grant
 // up: an exchange leaves the lock to refreshes that wait for it, waits for marks
 // without it, and gives it back when its own mark is over.
 
@@ -290,7 +290,7 @@ func (e *exchange) answered(g Grant, err error) exchanged {
 
 // notExchanged reports whether a failure shows that the code has bought nothing and
 // will not: not a byte has left, or Pleo has refused it with a code of RFC 6749,
-// section 5.2. Anybody can bring such a refusal about; it must not cost a mark's life.
+// section 5.2. Every browser can bring such a refusal about; it must not cost a mark's life.
 func notExchanged(err error) bool {
 	refusal := new(OAuthError)
 	if !errors.As(err, &refusal) {

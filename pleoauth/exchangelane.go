@@ -15,8 +15,8 @@ const (
 	failedExchanges = 10
 )
 
-// exchangeLane bounds exchanges. They have no part in the pace of refreshes: anybody
-// who can open the authorise route can bring exchanges about that Pleo refuses, limits
+// exchangeLane bounds exchanges. They have no part in the pace of refreshes: every
+// browser that can open the authorise route can bring exchanges about that Pleo refuses, limits
 // or never answers, for as many names as there are.
 type exchangeLane struct {
 	mu    sync.Mutex

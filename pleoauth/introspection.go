@@ -95,7 +95,8 @@ func (a *attempt) introspect(token string, kind TokenKind) (Introspection, error
 // called one of this client active.
 const heardGood = time.Hour
 
-// heard is when introspection last called a refresh token of this client active.
+// heard is when introspection last called a refresh token of this client active, to
+// this process. The record says when it did so to any process.
 type heard struct{ at atomic.Pointer[time.Time] }
 
 func (h *heard) note(now time.Time) { h.at.Store(&now) }
@@ -103,6 +104,12 @@ func (h *heard) note(now time.Time) { h.at.Store(&now) }
 func (h *heard) lately() bool {
 	at := h.at.Load()
 	return at != nil && time.Since(*at) < heardGood
+}
+
+// heardActiveLately reports whether introspection has lately called a refresh token of
+// the record's connection active.
+func (s Snapshot) heardActiveLately() bool {
+	return !s.HeardActive.IsZero() && s.Remaining(s.HeardActive).Abs() < heardGood
 }
 
 // oldAnswer is after how long an answer says nothing of what is now: the process was
@@ -193,7 +200,7 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 	}
 	others, active := a.othersLive(verdict == VerdictUsable)
 	switch {
-	case active, others == 0 && verdict.believed() && a.heard.lately():
+	case active, others == 0 && verdict.believed() && (a.heard.lately() || snap.heardActiveLately()):
 		said.tokenAnswer = tokenDead
 	default:
 		said.wait = true // introspection may answer wrongly just now

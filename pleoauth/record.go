@@ -137,6 +137,9 @@ type Record struct {
 	For401At time.Time
 	// Introspection is the verdict on Pleo's introspection.
 	Introspection Verdict
+	// HeardActive is when introspection last called a refresh token of the connection
+	// active, as the last mark or verdict noted it; or zero.
+	HeardActive time.Time
 	// Due is when the sweep should look at the connection again: its position
 	// in the index. Zero keeps it out of the index.
 	Due time.Time

@@ -35,6 +35,7 @@ const (
 	fieldNotBeforeReason = "not_before_reason"
 	fieldFor401At        = "for_401_at"
 	fieldIntrospection   = "introspection"
+	fieldHeardActive     = "heard_active"
 	fieldDue             = "due"
 )
 
@@ -63,6 +64,7 @@ func EncodeRecord(r Record) map[string]string {
 	f.text(fieldNotBeforeReason, r.NotBeforeReason)
 	f.time(fieldFor401At, r.For401At)
 	f.text(fieldIntrospection, string(r.Introspection))
+	f.time(fieldHeardActive, r.HeardActive)
 	f.time(fieldDue, r.Due)
 	return f
 }
@@ -97,6 +99,7 @@ func DecodeRecord(fields map[string]string) (Record, error) {
 		NotBeforeReason: fields[fieldNotBeforeReason],
 		For401At:        d.time(fieldFor401At),
 		Introspection:   Verdict(fields[fieldIntrospection]),
+		HeardActive:     d.time(fieldHeardActive),
 		Due:             d.time(fieldDue),
 	}
 	if d.err != nil {

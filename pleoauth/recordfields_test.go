@@ -21,7 +21,7 @@ func fullRecord() Record {
 			Attempt: 3, Replica: "pod-1", Time: at,
 		},
 		Attempts: 7, NotBefore: at.Add(time.Minute), NotBeforeWait: time.Minute, NotBeforeReason: "refresh-failed",
-		For401At: at.Add(-time.Minute), Due: at.Add(30 * 24 * time.Hour),
+		For401At: at.Add(-time.Minute), Introspection: VerdictUsable, HeardActive: at.Add(-time.Second), Due: at.Add(30 * 24 * time.Hour),
 	}
 }
 
@@ -43,7 +43,8 @@ func TestStoredFormHasTheFieldsOfTheProtocol(t *testing.T) {
 	fields := EncodeRecord(fullRecord())
 	for _, name := range []string{
 		"format", "issuer", "client_id", "seq", "lineage", "generation", "version", "state", "reason", "grant",
-		"subject", "obtained", "expires", "epoch", "mark", "attempts", "not_before", "not_before_wait", "not_before_reason", "for_401_at", "due",
+		"subject", "obtained", "expires", "epoch", "mark", "attempts", "not_before", "not_before_wait", "not_before_reason", "for_401_at",
+		"introspection", "heard_active", "due",
 	} {
 		require.NotEmpty(t, fields[name], name)
 		delete(fields, name)
@@ -62,7 +63,7 @@ func TestUnknownFieldsArePassedOver(t *testing.T) {
 func TestMalformedFieldIsNamedAndItsValueIsNot(t *testing.T) {
 	const secret = "s3cr3t"
 	for _, field := range []string{
-		"format", "seq", "generation", "state", "grant", "obtained", "expires", "mark", "attempts", "not_before", "for_401_at", "due",
+		"format", "seq", "generation", "state", "grant", "obtained", "expires", "mark", "attempts", "not_before", "for_401_at", "heard_active", "due",
 	} {
 		t.Run(field, func(t *testing.T) {
 			fields := EncodeRecord(fullRecord())

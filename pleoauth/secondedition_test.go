@@ -191,7 +191,7 @@ func TestAnIntrospectionThatKnowsNoRefreshTokensCostsNothingAndIsSaid(t *testing
 					w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Status: 503}) // not processed
 					time.Sleep(20 * time.Minute)
 					_, _ = r.Token(t.Context(), "default")
-					time.Sleep(11 * time.Minute) // nobody brings a newer grant
+					time.Sleep(11 * time.Minute) // no replica brings a newer grant
 					w.token(r, "default")
 				}
 				require.Zero(t, deadTokensSent(w))
@@ -272,7 +272,7 @@ func TestADisconnectDuringAnExchangeIsTold(t *testing.T) {
 	})
 }
 
-// Nobody can be asked whose company it is when a connection is authorised.
+// Pleo does not say whose company it is when a connection is authorised.
 func TestAConnectionIsPinnedToItsCompanyAsSoonAsPleoAnswers(t *testing.T) {
 	unanswered := func(w *world) (back func()) {
 		introspect := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: pleotest.Always})
@@ -339,5 +339,46 @@ func TestAnIntrospectionThatIsLimitedForGoodStopsNoRefresh(t *testing.T) {
 		}
 		require.Greater(t, w.pleo.Counters().Refreshes, 5)
 		require.Zero(t, deadTokensSent(w))
+	})
+}
+
+// A client with one connection, whose access token is over when the user revokes it.
+func TestAReplicaThatHasHeardNothingItselfTakesInactiveForTheEndIfARecordSaysThatItCanBeBelieved(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		later time.Duration // from the last 'active' to the call
+		want  error
+	}{
+		{"within the hour", 50 * time.Minute, pleoauth.ErrReauthorisationRequired},
+		{"after the hour", 70 * time.Minute, pleoauth.ErrRefreshUnsettled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				first := w.replica()
+				w.authorise(first, "default", "")
+				require.NoError(t, first.Close(t.Context()))
+				w.pleo.Revoke(pleotest.Target{})
+				time.Sleep(c.later)
+				_, err := w.replica().Token(t.Context(), "default")
+				require.ErrorIs(t, err, c.want)
+				require.Zero(t, w.pleo.Counters().RefreshRequests)
+			})
+		})
+	}
+}
+
+func TestARefreshNotesThatIntrospectionCalledItsTokenActive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first := w.replica()
+		w.authorise(first, "default", "")
+		time.Sleep(50 * time.Minute)
+		w.token(first, "default") // which needs a refresh
+		require.NoError(t, first.Close(t.Context()))
+		w.pleo.Revoke(pleotest.Target{})
+		time.Sleep(50 * time.Minute)
+		_, err := w.replica().Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
 	})
 }

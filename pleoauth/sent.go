@@ -74,7 +74,7 @@ func (c *connection) unsent(r *sentRequest) {
 }
 
 // sentWith returns the last request of this process that had the given refresh
-// token, or nil. It counts whatever mark the record shows: a store that fails over,
+// token, or nil. It counts also where the record shows another mark or none: a store that fails over,
 // or a record that is written back, may have lost the request's own.
 func (c *connection) sentWith(refreshToken string) *sentRequest {
 	c.mu.Lock()

@@ -149,7 +149,7 @@ func (s *sim) watchGrant(name string) {
 	})
 }
 
-// planNuisance has a browser that anybody may have bring exchanges about, one after
+// planNuisance has a stranger's browser bring exchanges about, one after
 // another: with codes that Pleo refuses, and some that it never answers. There is
 // no other fault.
 func (s *sim) planNuisance() {

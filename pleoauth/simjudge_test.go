@@ -218,7 +218,8 @@ func (s *sim) judge() simOutcome {
 			s.broken("I3: %s still holds %d pairs", p, unsaved)
 		}
 	}
-	if limit := 150 * len(s.names); c.RefreshRequests > limit || c.Introspections > limit {
+	lives := int(time.Since(s.began) / s.life) // over a hundred in the longest schedules
+	if limit := (100 + 2*lives) * len(s.names); c.RefreshRequests > limit || c.Introspections > limit {
 		s.broken("I4: %d refresh tokens sent, %d introspections", c.RefreshRequests, c.Introspections)
 	}
 	s.mu.Lock()
@@ -266,7 +267,7 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 		live = true
 		p := l.received[a.RefreshToken]
 		switch {
-		case u.consents > 0: // of which authorisation it is, nobody can tell here
+		case u.consents > 0: // the schedule cannot tell of which authorisation it is
 		case p == nil: // the answer was lost
 		case !p.dead.Load():
 			s.broken("I2: %s has the live pair, and the record says %q", p, record.State)

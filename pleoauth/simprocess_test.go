@@ -141,11 +141,14 @@ func (p *process) alive() error {
 		}
 		p.mu.Lock()
 		rest := time.Until(p.until)
+		p.ops["resume"]++
+		n := p.ops["resume"]
 		p.mu.Unlock()
 		if rest <= 0 {
 			return nil
 		}
-		if !p.sim.sleep(rest) {
+		// What goes on at the same instant would do so in an order that no seed gives.
+		if !p.sim.sleep(rest + latency(p.salt, "resume", n)) {
 			return errDead
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +43,7 @@ func defaultSeeds() int {
 // the steps of the protocol. It judges after every step, and once more when the
 // faults have ended.
 //
-// A schedule runs on one processor, so that its seed plays it again.
+// A seed plays its schedule again, but for what happens at the very same instant.
 func TestSimulatedSchedules(t *testing.T) {
 	tally := resumedTally(t)
 	for tally.Schedules < *seeds && !t.Failed() {
@@ -67,7 +66,6 @@ func TestSimulatedSchedules(t *testing.T) {
 }
 
 func playSchedules(t *testing.T, from, to int) (all simOutcome) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for seed := from; seed < to && !t.Failed(); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			outcome := simulate(t, uint64(seed), *seeds == 1, mutant{})

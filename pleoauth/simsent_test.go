@@ -242,7 +242,7 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 
 // heldLive reports whether a live pair is stored, or with a process that runs, or
 // on a disk. A pair that a user has disconnected, or that was refused because it is
-// another company's, lives at Pleo and is with nobody.
+// another company's, lives at Pleo, and no process has it.
 func (s *sim) heldLive(asking *process, dead string) bool {
 	s.mu.Lock()
 	of := s.ledger.stored[dead]

@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
@@ -32,6 +34,7 @@ type sim struct {
 	began  time.Time
 	disk   string        // where processes have their disks
 	window time.Duration // faults begin in it
+	life   time.Duration // of an access token
 	names  []string      // the connections
 	opener *pleoauth.Keyring
 
@@ -63,7 +66,11 @@ type sim struct {
 	end    chan struct{} // closed when the schedule is over
 }
 
+// simulate plays the schedule of a seed. Tokens, versions and nonces come from the seed
+// as well: when a token is due, for one, depends on its version.
 func simulate(t *testing.T, seed uint64, tell bool, m mutant) (outcome simOutcome) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // else its goroutines run in another order each time
+	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, seed, tell, m)
 		s.plan()
@@ -92,8 +99,8 @@ func newSim(t *testing.T, seed uint64, tell bool, m mutant) *sim {
 	if s.theme == otherConsent || s.theme == twoNames || sameFamily && s.theme != manyNames {
 		options = append(options, pleotest.WithSecondConsentReplacing())
 	}
-	life := []time.Duration{20 * time.Second, 30 * time.Second, time.Minute}[s.rng.IntN(3)]
-	s.world = newWorld(t, append(options, pleotest.WithAccessTokenLife(life))...)
+	s.life = []time.Duration{20 * time.Second, 30 * time.Second, time.Minute}[s.rng.IntN(3)]
+	s.world = newWorld(t, append(options, pleotest.WithAccessTokenLife(s.life))...)
 	s.store.single = s.rng.IntN(2) == 0 && s.theme != splitStore
 	if s.rng.IntN(2) == 0 {
 		s.cfg.RefreshTimeout, s.window = 2*time.Second, 45*time.Second

@@ -128,7 +128,7 @@ type LockOptions struct {
 	// obtained the lock, no caller with Yield gets it. A refresh sets it.
 	Next time.Duration
 	// Yield leaves the lock to callers that are next in line. The exchange of an
-	// authorisation code sets it: anybody who can open the authorise route can
+	// authorisation code sets it: every browser that can open the authorise route can
 	// bring exchanges about, and they must not starve a refresh.
 	Yield bool
 }

@@ -55,7 +55,7 @@ func writeMark(version string, m Mark, settled string, seen Introspection) write
 			m.Seq = max(m.Seq, r.Mark.Seq) // the next authorisation comes after that of the mark which this one replaces
 		}
 		if seen.Active {
-			r.Introspection = VerdictUsable
+			r.Introspection, r.HeardActive = VerdictUsable, s.Clock()
 			r.Subject = cmp.Or(r.Subject, seen.Subject)
 		}
 		r.Epoch = s.Run
@@ -159,7 +159,9 @@ func writeVerdict(version string, v Verdict, justNow bool) write {
 		case r.Introspection == v:
 			return r, errDone
 		}
-		r.Introspection = v
+		if r.Introspection = v; v == VerdictUsable && justNow {
+			r.HeardActive = s.Clock()
+		}
 		return r, nil
 	}
 }

@@ -141,7 +141,7 @@ func TestCodesThatAreMadeUpLeaveNoRecord(t *testing.T) {
 	})
 }
 
-// hostile are answers that cost whoever believes in them.
+// hostile are answers that harm a reader who believes them.
 func hostile(t *testing.T) map[string]pleotest.Fault {
 	t.Helper()
 	var bomb bytes.Buffer
@@ -198,7 +198,7 @@ func TestNoAnswerOfAHostileServerTakesTheProcessDown(t *testing.T) {
 		require.Less(t, len(a.body), 10_000, name)
 	}
 	for name, f := range answers {
-		// And of whoever is asked whose company it is: nobody's, then. Pleo may be
+		// Introspection answers so, too, when it is asked whose company it is. Pleo may be
 		// working on the first code: until that is over the browser waits.
 		b := newBrowser(t)
 		back := e.approve(t, b, p.origin(), connection(name), company(0))

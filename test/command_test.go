@@ -176,7 +176,7 @@ func TestTheCommandLineShowsRefreshesAndDisconnects(t *testing.T) {
 func TestErrorsOfTheCommandLineSayWhatToDoAndHaveExitCodes(t *testing.T) {
 	t.Parallel()
 	e := startPleo(t)
-	// Before a grant counts as ended, whoever has a newer one gets a second to say so:
+	// Before a grant counts as ended, a replica with a newer one gets a second to say so:
 	// `refresh` waits for longer than that.
 	p := startProxy(t, e, config{site: "pleo_api", options: "refresh_timeout 2s"})
 	e.authorise(t, p, "acme", company(0))

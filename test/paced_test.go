@@ -11,8 +11,8 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
-// A refresh that has not begun to be sent has failed for now, whatever it waits for
-// but the store.
+// A refresh that has not begun to be sent has failed for now, unless it waits for the
+// store.
 func TestACallThatWaitsForPleoIsNotToldThatTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	for name, keep := range map[string]func(*testing.T, *pleo, *proxy) (release func()){

@@ -48,7 +48,7 @@ func startPleo(t *testing.T, options ...pleotest.Option) *pleo {
 	return e
 }
 
-// ResetCounters begins to count anew, the questions too.
+// ResetCounters sets all counters to zero, those of the questions too.
 func (e *pleo) ResetCounters() {
 	e.Server.ResetCounters()
 	e.aboutAccess.Store(0)

@@ -136,7 +136,7 @@ func hangAndStream(t *testing.T, e *pleo, p *proxy) {
 const round = 8 * time.Second
 
 // useAll makes the first call for each connection within a round, and then one
-// about every second, whatever is answered, until the function is called.
+// about every second, also after a failed one, until the function is called.
 func useAll(t *testing.T, p *proxy, names []string) (stop func()) {
 	t.Helper()
 	enough := make(chan struct{})

@@ -24,7 +24,7 @@ func TestServerRestartsOnItsPortWithWhatItKept(t *testing.T) {
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
-func TestAPortThatIsTakenMeanwhileIsChosenAnew(t *testing.T) {
+func TestAPortThatIsTakenMeanwhileIsReplacedByAnother(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()

@@ -116,8 +116,8 @@ func (p *pinned) close() {
 }
 
 // noticedText is an argument of a command that notices when it is written to a
-// connection. A command that never was cannot have been carried out, whatever
-// its error: a refused dial, a login that failed, a limit that passed before.
+// connection. A command that never was cannot have been carried out, also where its
+// error does not tell: a refused dial, a login that failed, a limit that passed before.
 type noticedText struct {
 	text    string
 	written *atomic.Bool

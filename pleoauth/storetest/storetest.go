@@ -107,8 +107,9 @@ func record(version string) pleoauth.Record {
 			Nonce: "nonce", Version: version, Kind: pleoauth.MarkRefresh, Life: 15 * time.Second,
 			Attempt: 2, Replica: "replica", Time: at,
 		},
-		Attempts: 3, NotBefore: at.Add(time.Minute), NotBeforeReason: "refresh-failed",
-		For401At: at.Add(time.Second), Due: at.Add(24 * time.Hour),
+		Attempts: 3, NotBefore: at.Add(time.Minute), NotBeforeWait: time.Minute, NotBeforeReason: "refresh-failed",
+		For401At: at.Add(time.Second), Introspection: pleoauth.VerdictUsable, HeardActive: at.Add(2 * time.Second),
+		Due: at.Add(24 * time.Hour),
 	}
 }
 

@@ -85,8 +85,8 @@ func (t *Turn) Hurry() {
 	}
 }
 
-// Force lets the turn through at once, whatever else waits and whatever pause there
-// is: a person has asked for it.
+// Force lets the turn through at once, before all turns that wait and during a pause: a
+// person has asked for it.
 func (t *Turn) Force() {
 	g := t.gate
 	g.mu.Lock()
