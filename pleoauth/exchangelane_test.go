@@ -13,117 +13,54 @@ import (
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
 
-// Exchanges of other names, which Pleo answers with 429, do not pause refreshes.
+// Exchanges of other names must not take the place of a living grant's refreshes.
+
 func TestExchangesOfManyNamesThatMeetALimitHoldNoRefreshUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, pleotest.WithAccessTokenLife(3*time.Minute))
-		r := w.replica()
-		w.authorise(r, "default", "")
-		w.token(r, "default")
+	tenMinutesOfVisits(t, visits{every: 5 * time.Second, code: "garbage"}, func(w *world) {
 		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Status: 429, Times: pleotest.Always})
-		stop := make(chan struct{})
-		go func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				case <-time.After(5 * time.Second):
-				}
-				begun, err := r.BeginAuthorisation(context.Background(), pleoauth.AuthorisationRequest{Connection: fmt.Sprintf("x%d", i)})
-				if err != nil {
-					return
-				}
-				back, err := w.pleo.Approve(begun.URL, "")
-				if err != nil {
-					return
-				}
-				cb := callback(t, back, begun)
-				cb.Code = "garbage"
-				_, _ = r.CompleteAuthorisation(context.Background(), cb)
-			}
-		}()
-		failed := 0
-		for range 10 * 60 {
-			if _, err := r.Token(t.Context(), "default"); err != nil {
-				failed++
-			}
-			time.Sleep(time.Second)
-		}
-		close(stop)
-		require.Zero(t, failed)
 	})
 }
 
 // More exchanges than requests that are under way at a time.
 func TestExchangesThatPleoNeverAnswersHoldNoRefreshUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, pleotest.WithAccessTokenLife(3*time.Minute))
-		r := w.replica()
-		w.authorise(r, "default", "")
-		w.token(r, "default")
+	tenMinutesOfVisits(t, visits{every: 150 * time.Millisecond}, func(w *world) {
 		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.AuthorizationCode, Hold: pleotest.BeforeProcessing, Times: pleotest.Always})
-		stop := make(chan struct{})
-		for i := range 80 {
-			go func() {
-				time.Sleep(time.Duration(i) * 150 * time.Millisecond)
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					begun, err := r.BeginAuthorisation(context.Background(), pleoauth.AuthorisationRequest{Connection: fmt.Sprintf("x%d-%d", i, n)})
-					if err != nil {
-						return
-					}
-					back, err := w.pleo.Approve(begun.URL, "")
-					if err != nil {
-						return
-					}
-					_, _ = r.CompleteAuthorisation(context.Background(), callback(t, back, begun))
-				}
-			}()
-		}
-		failed := 0
-		for range 10 * 60 {
-			if _, err := r.Token(t.Context(), "default"); err != nil {
-				failed++
-			}
-			time.Sleep(time.Second)
-		}
-		close(stop)
-		require.Zero(t, failed)
 	})
 }
 
 // Pleo takes ten requests a second, and a browser brings fourteen bad codes.
 func TestExchangesWithBadCodesLeaveRefreshesTheirPartOfALimit(t *testing.T) {
+	tenMinutesOfVisits(t, visits{every: 70 * time.Millisecond, code: "garbage"}, func(*world) {},
+		pleotest.WithRateLimit(pleotest.RateLimit{Requests: 10}))
+}
+
+// visits come one after another, each for a name of its own and without waiting for the
+// one before. code is brought in place of Pleo's, if it is set.
+type visits struct {
+	every time.Duration
+	code  string
+}
+
+// tenMinutesOfVisits requires that no call of a living connection fails meanwhile.
+func tenMinutesOfVisits(t *testing.T, v visits, prepare func(*world), options ...pleotest.Option) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, pleotest.WithAccessTokenLife(3*time.Minute), pleotest.WithRateLimit(pleotest.RateLimit{Requests: 10}))
+		w := newWorld(t, append(options, pleotest.WithAccessTokenLife(3*time.Minute))...)
 		r := w.replica()
 		w.authorise(r, "default", "")
 		w.token(r, "default")
-		stop := make(chan struct{})
+		prepare(w)
+		ticker := time.NewTicker(v.every)
+		defer ticker.Stop()
+		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for i := 0; ; i++ {
+			for n := 0; ; n++ {
 				select {
-				case <-stop:
+				case <-ctx.Done():
 					return
-				case <-time.After(70 * time.Millisecond):
+				case <-ticker.C:
+					go v.visit(ctx, w, r, fmt.Sprintf("x%d", n))
 				}
-				go func() {
-					begun, err := r.BeginAuthorisation(context.Background(), pleoauth.AuthorisationRequest{Connection: fmt.Sprintf("x%d", i)})
-					if err != nil {
-						return
-					}
-					back, err := w.pleo.Approve(begun.URL, "")
-					if err != nil {
-						return
-					}
-					cb := callback(t, back, begun)
-					cb.Code = "garbage"
-					_, _ = r.CompleteAuthorisation(context.Background(), cb)
-				}()
 			}
 		}()
 		failed := 0
@@ -133,7 +70,23 @@ func TestExchangesWithBadCodesLeaveRefreshesTheirPartOfALimit(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		close(stop)
+		cancel()
 		require.Zero(t, failed)
 	})
+}
+
+func (v visits) visit(ctx context.Context, w *world, r *replica, name string) {
+	begun, err := r.BeginAuthorisation(ctx, pleoauth.AuthorisationRequest{Connection: name})
+	if err != nil {
+		return
+	}
+	back, err := w.pleo.Approve(begun.URL, "")
+	if err != nil {
+		return
+	}
+	cb := callback(w.t, back, begun)
+	if v.code != "" {
+		cb.Code = v.code
+	}
+	_, _ = r.CompleteAuthorisation(ctx, cb)
 }
