@@ -3,6 +3,7 @@ package pleoauth
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,10 +22,16 @@ var errUnreadable = errors.New("the answer is unreadable") // the decoder's own 
 // A body that is packed is unpacked although identity was asked for.
 func readBody(from io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(from, maxAnswer))
-	if !bytes.HasPrefix(body, []byte{0x1f, 0x8b}) { // no JSON begins like gzip (RFC 1952, section 2.3.1)
+	var packed io.Reader
+	var failed error
+	switch { // no JSON begins like these
+	case bytes.HasPrefix(body, []byte{0x1f, 0x8b}): // RFC 1952, section 2.3.1
+		packed, failed = gzip.NewReader(bytes.NewReader(body))
+	case bytes.HasPrefix(body, []byte{0x78}): // RFC 1950, section 2.2, which HTTP calls deflate
+		packed, failed = zlib.NewReader(bytes.NewReader(body))
+	default:
 		return body, err
 	}
-	packed, failed := gzip.NewReader(bytes.NewReader(body))
 	if failed != nil {
 		return nil, errors.Join(err, errUnreadable)
 	}
@@ -41,12 +48,13 @@ type object struct {
 	whole   bool                       // its end was read
 }
 
-// readObject reads the object that a body begins with, after a byte order mark and
-// white space. What follows the object is ignored. Of an object that is cut off it
-// has the members that came whole.
+// readObject reads the first object of a body. What stands before it is passed over,
+// such as a byte order mark or the prefix that some servers put before all JSON, and
+// what follows it is ignored. Of an object that is cut off it has the members that
+// came whole.
 func readObject(body []byte) object {
 	o := object{members: map[string]json.RawMessage{}}
-	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	body = body[max(bytes.IndexByte(body, '{'), 0):]
 	d := json.NewDecoder(bytes.NewReader(body))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return o

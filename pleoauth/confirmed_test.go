@@ -255,3 +255,25 @@ func TestTheSearchForACompanyEndsWithTheAccessToken(t *testing.T) {
 		require.Less(t, after.Introspections-before.Introspections, 100)
 	})
 }
+
+// A browser comes again and again with a made-up code, while Pleo does not say whose
+// company the connection is.
+func TestAConsentThatCannotBeComparedBringsNoRefreshOfALivingTokenAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Introspect, Status: 503, Times: pleotest.Always})
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.API, Path: "/v1/introspect", Status: 503, Times: pleotest.Always})
+		w.authorise(r, "default", "")
+		for range 20 {
+			begun, err := r.BeginAuthorisation(t.Context(), pleoauth.AuthorisationRequest{Connection: "default"})
+			require.NoError(t, err)
+			back, err := w.pleo.Approve(begun.URL, "")
+			require.NoError(t, err)
+			_, err = w.complete(r, callback(t, back, begun))
+			require.ErrorIs(t, err, pleoauth.ErrSubjectUnknown)
+			time.Sleep(200 * time.Millisecond)
+		}
+		require.Zero(t, w.pleo.Counters().RefreshRequests)
+	})
+}

@@ -71,13 +71,14 @@ func (s *Source) flyFor(ctx context.Context, c *connection, goal string, for401 
 func (s *Source) startRefresh(ctx context.Context, c *connection, goal string, for401, forced bool) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	if c.flight != nil {
 		if forced {
 			c.flight.force()
+			c.flight.waited.Store(&now)
 		}
 		return c.flight
 	}
-	now := time.Now()
 	f := &flight{goal: goal, for401: for401, started: now, done: make(chan struct{})}
 	var expires time.Time
 	if v := c.view.Load(); v != nil {

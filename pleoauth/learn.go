@@ -85,7 +85,10 @@ func (s *Source) load(c *connection, again bool) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loading != nil {
-		c.again = c.again || again
+		if again {
+			c.again = true
+			c.wakeLocked() // the reading may wait for that
+		}
 		return c.loading
 	}
 	l := &call{done: make(chan struct{})}
@@ -158,6 +161,9 @@ func (s *Source) loadOnce(c *connection) error {
 	c.watched = true
 	c.mu.Unlock()
 	snap, err := s.read(c.name)
+	if err == nil && snap.State == "" && c.view.Load() == nil && s.askForAbsent(c) {
+		snap, err = s.read(c.name)
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,6 @@ func TestTheSimulationCatchesWhatGoesWrongBelowTheProtocol(t *testing.T) {
 		"a pause between the clock check and the write, which no protocol excludes": {mutant{pauseInWrite: true}, 1064},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			for k := range uint64(mutantLimit) {
 				seed := (m.caughtBy + k) % mutantLimit
 				var outcome simOutcome

@@ -251,6 +251,24 @@ func TestAPersonsRefreshWaitsForNothingThatPleoHasNamed(t *testing.T) {
 	})
 }
 
+// A refresh that waits because Pleo has limited another connection's.
+func TestAPersonWaitsForTheRefreshThatWaitedAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "limited", "")
+		w.authorise(r, "default", "")
+		time.Sleep(idle)
+		w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, Status: 429, Header: http.Header{"Retry-After": {"50"}}})
+		_, err := r.Token(t.Context(), "limited")
+		require.ErrorIs(t, err, pleoauth.ErrRefreshFailed)
+		_, err = r.Token(t.Context(), "default")
+		require.ErrorIs(t, err, pleoauth.ErrRefreshFailed)
+		require.NoError(t, r.Refresh(t.Context(), "default"))
+		require.True(t, w.lives(w.token(r, "default")))
+	})
+}
+
 // A disconnect while a code is being exchanged: the later act stands, and the user is
 // told so.
 func TestADisconnectDuringAnExchangeIsTold(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/internal/pace"
 )
 
@@ -36,6 +38,8 @@ type Source struct {
 
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost
+	// questions bounds how many of them replicas are asked for.
+	questions *rate.Limiter
 	// subscription counts the times that notices may have been missed: what
 	// was read before the last one is unconfirmed.
 	subscription atomic.Uint64
@@ -140,6 +144,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		tracer:         o.tracer,
 		ending:         o.ending,
 	}
+	s.questions = rate.NewLimiter(absentQuestions, absentQuestions)
 	s.pace = pace.New(s.spread)
 	s.lane = newExchangeLane()
 	if single, ok := store.(SingleServer); ok {
@@ -170,8 +175,9 @@ func (s *Source) Start() {
 	})
 }
 
-// Close refuses new refreshes, waits until those under way are stored, or
-// until ctx ends, and closes the store. Nothing depends on it being called.
+// Close refuses new refreshes, waits until those under way are stored, sees that the
+// store still has the grants that this process has stored, and closes the store. It
+// waits no longer than until ctx ends. Nothing depends on it being called.
 func (s *Source) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -186,6 +192,7 @@ func (s *Source) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.work.Wait()
+		s.leaveWhatIsLost()
 		close(done)
 	}()
 	var left error

@@ -115,8 +115,9 @@ func (e *exchange) pinned(snap Snapshot) (Snapshot, error) {
 		e.cannotCompare(snap)
 		return snap, nil
 	}
-	// The next access token can name the company.
-	e.startRefresh(context.Background(), e.c, snap.Version, false, true)
+	if !e.c.accessLives(snap) { // the next access token can name the company
+		e.fly(e.c, snap.Version, false)
+	}
 	return snap, fmt.Errorf("%w: %w", ErrSubjectUnknown, errors.Join(err, asked))
 }
 

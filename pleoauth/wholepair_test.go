@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"fmt"
 	"io"
 	"net"
@@ -54,6 +55,14 @@ func packed(text string) string {
 	return b.String()
 }
 
+func deflated(text string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.String()
+}
+
 // TestAWholePairIsUsedHoweverItsAnswerEnds has answers that other servers have been
 // seen to give. Each holds both tokens, and the refresh token that was sent is dead
 // by then: an answer that is thrown away is a customer's authorisation lost.
@@ -81,6 +90,9 @@ func TestAWholePairIsUsedHoweverItsAnswerEnds(t *testing.T) {
 		"packed":                                   {sized(len(packed(pair)), "Content-Encoding: gzip\r\n", packed(pair)), false},
 		"packed, and the header does not say so":   {exact(packed(pair)), false},
 		"packed, without the checksum":             {sized(len(packed(pair)), "Content-Encoding: gzip\r\n", packed(pair)[:len(packed(pair))-8]), false},
+		"packed in zlib's format":                  {sized(len(deflated(pair)), "Content-Encoding: deflate\r\n", deflated(pair)), false},
+		"a prefix against scripts before it":       {exact(")]}',\n" + pair), false},
+		"in an array":                              {exact("[" + pair + "]"), false},
 		"a byte order mark before it":              {exact("\ufeff" + pair), false},
 		"line ends around it":                      {exact("\r\n\r\n" + pair + "\r\n"), false},
 		"a comment behind it":                      {exact(pair + "<!-- served by edge 7 -->"), false},

@@ -25,7 +25,8 @@ var changed = pleoauth.Record{State: pleoauth.StateConnected, Version: "v2", Sea
 func revision(t *testing.T, server *redistest.Server, name string) string {
 	t.Helper()
 	client := server.Client(t)
-	keys := client.Keys(t.Context(), "*:record:"+name).Val()
+	keys, err := client.Keys(t.Context(), "*:record:"+name).Result()
+	require.NoError(t, err)
 	require.Len(t, keys, 1)
 	return client.HGet(t.Context(), keys[0], "rev").Val()
 }
@@ -94,6 +95,7 @@ var refusing = map[string]struct {
 	},
 	"BUSY": {keepBusy, func(t *testing.T, s *redistest.Server) {
 		require.NoError(t, s.Client(t).ScriptKill(t.Context()).Err())
+		require.Eventually(t, func() bool { return s.Client(t).Ping(t.Context()).Err() == nil }, 10*time.Second, time.Millisecond, "the script ends")
 	}},
 }
 

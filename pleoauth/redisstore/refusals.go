@@ -27,7 +27,8 @@ var refusalTexts = []string{
 
 // refusedUnwritten reports whether err is an answer of Redis which proves that a
 // script has written nothing. NOPERM and WRONGTYPE are about one command or key
-// each, and may come at a script's second write: they prove nothing.
+// each, and may come at a script's second write: they prove nothing, unless the command
+// is the script's own.
 func refusedUnwritten(err error) bool {
 	answer, ok := errors.AsType[redis.Error](err)
 	if !ok {
@@ -35,6 +36,6 @@ func refusedUnwritten(err error) bool {
 	}
 	text := answer.Error()
 	code, _, _ := strings.Cut(text, " ")
-	return slices.Contains(refusals, code) ||
+	return slices.Contains(refusals, code) || code == "NOPERM" && strings.Contains(text, " the 'eval") ||
 		slices.ContainsFunc(refusalTexts, func(begin string) bool { return strings.HasPrefix(text, begin) })
 }

@@ -30,6 +30,7 @@ func TestAnswersThatProveNothingAreToldFromThoseThatDo(t *testing.T) {
 		"MOVED 1 127.0.0.1:1":                                               true,
 		"OOM out of memory":                                                 false,
 		"NOPERM this user has no permissions to run the 'zadd' command":     false,
+		"NOPERM User a has no permissions to run the 'evalsha' command":     true,
 		"WRONGTYPE Operation against a key holding the wrong kind of value": false,
 		"BUSYKEY Target key name already exists.":                           false,
 		"UNKILLABLE Sorry the script already executed write commands":       false,
