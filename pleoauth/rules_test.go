@@ -27,45 +27,45 @@ type caughtBy struct {
 // rules are those that the protocol cannot do without. Where the schedule of a rule
 // does not catch its absence any more, others are tried.
 var rules = map[string]caughtBy{
-	"a mark before the token leaves":                        {seed: 42},
+	"a mark before the token leaves":                        {seed: 19},
 	"the record is read again before it is acted on":        {seed: 7},
 	"a mark is written under the lock, and over no other":   {seed: 663},
-	"a condition on the save":                               {seed: 1753},
+	"a condition on the save":                               {seed: 365},
 	"a version, not a count, tells grants apart":            {seed: 6104},
 	"an ambiguous refresh is asked about, never sent again": {seed: 0},
-	"'active' is believed only once the mark is over":       {seed: 17},
+	"'active' is believed only once the mark is over":       {seed: 4},
 	"a mark's life counts on one's own clock":               {seed: 6491},
-	"the token leaves only while the mark is fresh":         {seed: 423},
+	"the token leaves only while the mark is fresh":         {seed: 49},
 	"the answer is read however late it comes":              {seed: 1045},
-	"a condition on the end of a grant":                     {seed: 20641},
+	"a condition on the end of a grant":                     {seed: 25332},
 	"a pair that the store does not take is held":           {seed: 3},
 	"a held pair is on disk":                                {seed: 528},
-	"the disk is read at the start":                         {seed: 1782},
+	"the disk is read at the start":                         {seed: 4071},
 	"a grant that the record lacks is restored":             {seed: 2},
-	"a restored grant comes with an unknown mark":           {seed: 1951},
+	"a restored grant comes with an unknown mark":           {seed: 876},
 	"an older record is not adopted":                        {seed: 2},
 	"a store in a new run may have forgotten":               {seed: 1},
 	"what it may have forgotten is waited out":              {seed: 1},
-	"an answer without a refresh token leaves a doubt":      {seed: 228},
+	"an answer without a refresh token leaves a doubt":      {seed: 32},
 	"the later consent wins":                                {seed: 6},
-	"an exchange waits for a mark":                          {seed: 235},
-	"a failed exchange leaves the doubt that it found":      {seed: 9693},
+	"an exchange waits for a mark":                          {seed: 92},
+	"a failed exchange leaves the doubt that it found":      {seed: 2947},
 	"an exchange's mark stays":                              {test: "TestAPairThatIsStoredDuringAnExchangeLeavesItsMark"},
-	"a disconnect leaves a tombstone":                       {seed: 7},
+	"a disconnect leaves a tombstone":                       {seed: 1},
 	"a disconnect leaves the mark":                          {test: "TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay"},
 	"the end of a grant leaves a mark that is not over":     {test: "TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay"},
 	"the order of grants never restarts":                    {seed: 1372},
 	"the lock is renewed":                                   {seed: 7},
-	"Pleo is asked before every refresh":                    {seed: 16},
+	"Pleo is asked before every refresh":                    {seed: 10},
 	"Pleo's word is good for two seconds":                   {test: "TestATokenDoesNotLeaveOnAWordOfPleoThatIsTwoSecondsOld"},
-	"one's own request counts whatever the record shows":    {seed: 8810},
+	"one's own request counts whatever the record shows":    {seed: 7880},
 	"a store without replicas in step proves nothing":       {seed: 53},
-	"'inactive' is confirmed":                               {seed: 42},
+	"'inactive' is confirmed":                               {seed: 19},
 	"a whole pair is a pair":                                {seed: 31},
-	"an exchange leaves the lock to a refresh":              {seed: 122},
+	"an exchange leaves the lock to a refresh":              {seed: 92},
 	"an exchange gives the lock back with its mark":         {seed: 122},
 	"an ambiguous exchange leaves its mark":                 {seed: 92},
-	"a 429 holds all requests":                              {seed: 162},
+	"a 429 holds all requests":                              {seed: 172},
 	"a date is read against the clock that named it":        {seed: 346},
 	"the way out waits for refreshes":                       {test: "TestAProcessThatEndsStoresAGrantWhoseCompanyIsBeingAsked"},
 }
@@ -235,7 +235,7 @@ func TestTheAbsenceOfEveryRuleIsCaught(t *testing.T) {
 				return
 			}
 			caught := ""
-			for range 8 { // a busy machine may take a schedule's goroutines in another order
+			for range 3 { // what happens at the very same instant has no order
 				if caught = play(rule, by.seed, 1); caught != "" {
 					break
 				}
