@@ -140,14 +140,22 @@ func (a *attempt) askFirst(snap Snapshot, g Grant) error {
 	case tokenDead:
 		return a.lost(snap, g, nil, true, ReasonRevokedOrExpired)
 	case tokenSilent:
+		said.wait = said.wait || a.accessIsDead()
 		return a.silent(snap, g, nil, said)
 	case noAnswer:
-		if v := a.c.view.Load(); a.f.for401 || v != nil && v.dead {
+		if a.accessIsDead() {
 			return a.unsettled(snap, said.err)
 		}
 	case tokenLives:
 	}
 	return a.refresh(snap, g, "", said)
+}
+
+// accessIsDead reports whether Pleo has called the access token dead, for a call that was
+// refused: that speaks against the refresh token as well.
+func (a *attempt) accessIsDead() bool {
+	v := a.c.view.Load()
+	return a.f.for401 || v != nil && v.dead
 }
 
 // refresh marks the record and spends its token. settled is the nonce of a mark
@@ -256,9 +264,9 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		grant: g, seq: marked.Seq, generation: marked.Generation, lineage: marked.Lineage,
 		version: marked.Version, subject: marked.Subject, introspection: marked.Introspection, for401At: marked.locally(marked.For401At),
 	}
-	deadline := before.Add(sendWithin(m))
-	if good := said.at.Add(answerGood); said.tokenAnswer == tokenLives && good.Before(deadline) {
-		deadline = good
+	deadlines := []time.Time{before.Add(sendWithin(m))}
+	if said.tokenAnswer == tokenLives {
+		deadlines = append(deadlines, said.at.Add(answerGood))
 	}
 	first := !a.sent
 	a.sent = true
@@ -266,7 +274,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 	reason := a.reason
 	a.c.sends(own) // before it leaves: a turn that comes meanwhile has to know
 	sending := a.goWork(func() {
-		next, err := conn.Refresh(g.RefreshToken, deadline)
+		next, err := conn.Refresh(g.RefreshToken, deadlines...)
 		a.paced(before, err)
 		own.refused.Store(hasOtherSecret(err))
 		own.end()

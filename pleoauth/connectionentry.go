@@ -54,7 +54,8 @@ type connection struct {
 	}
 	// backOff is the back-off that was last seen on the record, and since when.
 	backOff struct{ until, since time.Time }
-	pinning bool // whose company it is, is being found out
+	pinning bool         // whose company it is, is being found out
+	unnamed atomic.Int64 // when Pleo last did not say it at a consent, in Unix seconds
 	// judged is what this process has found out about introspection.
 	judged judgement
 	// silence is for how long Pleo has not spoken about the token.

@@ -181,16 +181,24 @@ func (a *attempt) confirm(snap Snapshot, g Grant, settling bool, said asked) ask
 	inactive, verdict := said.err == nil, a.verdictOn(a.c, snap)
 	said.err = nil
 	if a.c.accessLives(snap) && !g.NoRefreshToken {
-		switch access, found := a.askAboutAccess(g); {
+		access, found := a.askAboutAccess(g)
+		if found == VerdictUnusable && inactive && verdict == VerdictUsable {
+			// Introspection calls both tokens inactive and the API takes the access token:
+			// one of them lags behind, or introspection is out of order for all tokens.
+			if _, active := a.othersLive(true); active {
+				access = tokenDead
+			}
+		}
+		switch {
 		case access == tokenLives:
 			a.rememberVerdict(a.c, snap.Lineage, found)
 			a.noteVerdict(a.c, snap, found, false)
 			said.tokenAnswer, said.at = tokenLives, time.Now() // it is the access token's answer that counts
 			return said
-		case access == tokenDead && inactive && verdict.believed():
+		case access == tokenDead && inactive && verdict.believed() && (settling || a.heard.lately() || snap.heardActiveLately()):
 			said.tokenAnswer = tokenDead
 			return said
-		case access == tokenDead:
+		case access == tokenDead, access == tokenSilent && verdict != VerdictUnusable:
 			said.wait = true // with the refresh token, or alone
 		}
 	}
@@ -219,7 +227,8 @@ func (c *connection) accessLives(snap Snapshot) bool {
 
 // askAboutAccess asks whether an access token lives whose time is not over. The
 // verdict is what a living one says of introspection. It is dead only where the API
-// refuses it as well, or introspection is known to tell access tokens apart.
+// refuses it as well; where introspection calls it inactive and the API does not
+// answer, the answer is [tokenSilent].
 func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
 	access, err := s.introspect(g.AccessToken, AccessTokenKind)
 	if err == nil && access.Active {
@@ -234,6 +243,8 @@ func (s *Source) askAboutAccess(g Grant) (tokenAnswer, Verdict) {
 		return tokenLives, VerdictUnusable
 	case errors.As(errAPI, &refusal) && refusal.Status == http.StatusUnauthorized:
 		return tokenDead, ""
+	case err == nil:
+		return tokenSilent, ""
 	}
 	return noAnswer, ""
 }

@@ -103,6 +103,8 @@ func TestAProcessThatEndsLeavesTheLostGrantOnDiskWhereTheStoreTakesNothing(t *te
 		})
 		require.NoError(t, first.Close(t.Context()))
 		require.True(t, w.lives(w.token(w.replicaOn(first.spill), "default")))
+		time.Sleep(time.Second)
+		require.Equal(t, pleoauth.StateConnected, w.store.record("default").State)
 	})
 }
 

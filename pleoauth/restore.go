@@ -32,6 +32,9 @@ func (s *Source) putBack(c *connection, h *heldPair, st stored, snap Snapshot, s
 		if time.Now().Before(h.askAt) {
 			return false, errOwnPairUnknown
 		}
+		if !h.spilled { // Pleo may be long in answering, and the process may end meanwhile
+			h.spilled = s.spill.write(s, c.name, h.pair) == nil
+		}
 		switch answer, err := s.askAboutHeld(c, h, snap); answer {
 		case noAnswer:
 			h.askAt = time.Now().Add(s.backOffAfter(h.unasked))

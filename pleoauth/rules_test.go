@@ -27,47 +27,48 @@ type caughtBy struct {
 // rules are those that the protocol cannot do without. Where the schedule of a rule
 // does not catch its absence any more, others are tried.
 var rules = map[string]caughtBy{
-	"a mark before the token leaves":                        {seed: 19},
-	"the record is read again before it is acted on":        {seed: 7},
-	"a mark is written under the lock, and over no other":   {seed: 663},
-	"a condition on the save":                               {seed: 365},
-	"a version, not a count, tells grants apart":            {seed: 6104},
-	"an ambiguous refresh is asked about, never sent again": {seed: 0},
-	"'active' is believed only once the mark is over":       {seed: 4},
-	"a mark's life counts on one's own clock":               {seed: 6491},
-	"the token leaves only while the mark is fresh":         {seed: 49},
-	"the answer is read however late it comes":              {seed: 1045},
-	"a condition on the end of a grant":                     {seed: 25332},
-	"a pair that the store does not take is held":           {seed: 3},
-	"a held pair is on disk":                                {seed: 528},
-	"the disk is read at the start":                         {seed: 4071},
-	"a grant that the record lacks is restored":             {seed: 2},
-	"a restored grant comes with an unknown mark":           {seed: 876},
-	"an older record is not adopted":                        {seed: 2},
-	"a store in a new run may have forgotten":               {seed: 1},
-	"what it may have forgotten is waited out":              {seed: 1},
-	"an answer without a refresh token leaves a doubt":      {seed: 32},
-	"the later consent wins":                                {seed: 6},
-	"an exchange waits for a mark":                          {seed: 92},
-	"a failed exchange leaves the doubt that it found":      {seed: 2947},
-	"an exchange's mark stays":                              {test: "TestAPairThatIsStoredDuringAnExchangeLeavesItsMark"},
-	"a disconnect leaves a tombstone":                       {seed: 1},
-	"a disconnect leaves the mark":                          {test: "TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay"},
-	"the end of a grant leaves a mark that is not over":     {test: "TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay"},
-	"the order of grants never restarts":                    {seed: 1372},
-	"the lock is renewed":                                   {seed: 7},
-	"Pleo is asked before every refresh":                    {seed: 10},
-	"Pleo's word is good for two seconds":                   {test: "TestATokenDoesNotLeaveOnAWordOfPleoThatIsTwoSecondsOld"},
-	"one's own request counts whatever the record shows":    {seed: 7880},
-	"a store without replicas in step proves nothing":       {seed: 53},
-	"'inactive' is confirmed":                               {seed: 19},
-	"a whole pair is a pair":                                {seed: 31},
-	"an exchange leaves the lock to a refresh":              {seed: 92},
-	"an exchange gives the lock back with its mark":         {seed: 122},
-	"an ambiguous exchange leaves its mark":                 {seed: 92},
-	"a 429 holds all requests":                              {seed: 172},
-	"a date is read against the clock that named it":        {seed: 346},
-	"the way out waits for refreshes":                       {test: "TestAProcessThatEndsStoresAGrantWhoseCompanyIsBeingAsked"},
+	"a mark before the token leaves":                                     {seed: 19},
+	"the record is read again before it is acted on":                     {seed: 7},
+	"a mark is written under the lock, and over no other":                {seed: 663},
+	"a condition on the save":                                            {seed: 365},
+	"a version, not a count, tells grants apart":                         {seed: 6104},
+	"an ambiguous refresh is asked about, never sent again":              {seed: 0},
+	"'active' is believed only once the mark is over":                    {seed: 4},
+	"a mark's life counts on one's own clock":                            {seed: 6491},
+	"the token leaves only while the mark is fresh":                      {seed: 49},
+	"the answer is read however late it comes":                           {seed: 1045},
+	"a condition on the end of a grant":                                  {seed: 25332},
+	"a pair that the store does not take is held":                        {seed: 3},
+	"a held pair is on disk":                                             {seed: 528},
+	"the disk is read at the start":                                      {seed: 4071},
+	"a grant that the record lacks is restored":                          {seed: 2},
+	"a restored grant comes with an unknown mark":                        {seed: 876},
+	"an older record is not adopted":                                     {seed: 2},
+	"a store in a new run may have forgotten":                            {seed: 1},
+	"what it may have forgotten is waited out":                           {seed: 1},
+	"an answer without a refresh token leaves a doubt":                   {seed: 32},
+	"the later consent wins":                                             {seed: 6},
+	"an exchange waits for a mark":                                       {seed: 92},
+	"a failed exchange leaves the doubt that it found":                   {seed: 2947},
+	"an exchange's mark stays":                                           {test: "TestAPairThatIsStoredDuringAnExchangeLeavesItsMark"},
+	"a disconnect leaves a tombstone":                                    {seed: 1},
+	"a disconnect leaves the mark":                                       {test: "TestAConsentAfterADisconnectWaitsForTheRefreshThatIsOnItsWay"},
+	"the end of a grant leaves a mark that is not over":                  {test: "TestAConsentAfterARevocationWaitsForTheRefreshThatIsOnItsWay"},
+	"the order of grants never restarts":                                 {seed: 1372},
+	"the lock is renewed":                                                {seed: 7},
+	"Pleo is asked before every refresh":                                 {seed: 10},
+	"Pleo's word is good for two seconds":                                {test: "TestATokenDoesNotLeaveOnAWordOfPleoThatIsTwoSecondsOld"},
+	"one's own request counts whatever the record shows":                 {seed: 7880},
+	"a dead access token stops a refresh that Pleo does not speak about": {test: "TestADeadAccessTokenStopsTheRefreshOfATokenThatPleoDoesNotSpeakAbout"},
+	"a store without replicas in step proves nothing":                    {seed: 53},
+	"'inactive' is confirmed":                                            {seed: 19},
+	"a whole pair is a pair":                                             {seed: 31},
+	"an exchange leaves the lock to a refresh":                           {seed: 92},
+	"an exchange gives the lock back with its mark":                      {seed: 122},
+	"an ambiguous exchange leaves its mark":                              {seed: 92},
+	"a 429 holds all requests":                                           {seed: 172},
+	"a date is read against the clock that named it":                     {seed: 346},
+	"the way out waits for refreshes":                                    {test: "TestAProcessThatEndsStoresAGrantWhoseCompanyIsBeingAsked"},
 }
 
 var changes = []change{
@@ -117,7 +118,11 @@ var changes = []change{
 		if m.Kind == MarkUnknown && without("what it may have forgotten is waited out") {
 			rest = 0
 		}`},
-	{"tokenconn.go", "if now := time.Now(); !now.Before(*deadline) ||", `if now := time.Now(); !without("the token leaves only while the mark is fresh") && !now.Before(*deadline) || !without("the token leaves only while the mark is fresh") &&`},
+	{"attempt.go", "	first := !a.sent\n", `	if without("the token leaves only while the mark is fresh") {
+		deadlines = nil
+	}
+	first := !a.sent
+`},
 	{"tokenconn.go", "	go cancelAfterTicks(cancel, readTicks, stopTicks)", `	ticks := readTicks
 	if without("the answer is read however late it comes") {
 		ticks = 3
@@ -160,7 +165,8 @@ var changes = []change{
 			said = a.ask(snap, g, false)
 		}
 `},
-	{"attempt.go", "said.tokenAnswer == tokenLives && good.Before(deadline) {", `said.tokenAnswer == tokenLives && good.Before(deadline) && !without("Pleo's word is good for two seconds") {`},
+	{"attempt.go", "	if said.tokenAnswer == tokenLives {\n		deadlines", `	if said.tokenAnswer == tokenLives && !without("Pleo's word is good for two seconds") {
+		deadlines`},
 	{"introspection.go", "func (a asked) stale() bool { return time.Since(a.at) > answerGood }", `func (a asked) stale() bool {
 	return time.Since(a.at) > answerGood && !without("Pleo's word is good for two seconds")
 }`},
@@ -169,6 +175,10 @@ var changes = []change{
 		own = nil
 	}
 	if m != nil || own != nil {`},
+	{"attempt.go", "	return a.f.for401 || v != nil && v.dead\n", `	return (a.f.for401 || v != nil && v.dead) && !without("a dead access token stops a refresh that Pleo does not speak about")
+`},
+	{"introspection.go", "		case access == tokenDead, access == tokenSilent && verdict != VerdictUnusable:", `		case without("a dead access token stops a refresh that Pleo does not speak about"):
+		case access == tokenDead, access == tokenSilent && verdict != VerdictUnusable:`},
 	{"attempt.go", "	case marked.Alone && said.tokenAnswer != tokenLives:", `	case marked.Alone && said.tokenAnswer != tokenLives && !without("a store without replicas in step proves nothing"):`},
 	{"introspection.go", "	said.err = nil\n	if a.c.accessLives", `	said.err = nil
 	if said.tokenAnswer = tokenDead; inactive && without("'inactive' is confirmed") {

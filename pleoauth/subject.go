@@ -85,6 +85,9 @@ func (e *exchange) pinned(snap Snapshot) (Snapshot, error) {
 	if snap.State != StateConnected {
 		return snap, nil
 	}
+	if e.c.unnamedLately() {
+		return snap, fmt.Errorf("%w: Pleo was asked a moment ago", ErrSubjectUnknown)
+	}
 	g, err := e.openGrant(e.c.name, snap.Sealed)
 	if err != nil {
 		return snap, storeFailed(err)
@@ -115,10 +118,19 @@ func (e *exchange) pinned(snap Snapshot) (Snapshot, error) {
 		e.cannotCompare(snap)
 		return snap, nil
 	}
+	e.c.unnamed.Store(time.Now().Unix())
 	if !e.c.accessLives(snap) { // the next access token can name the company
 		e.fly(e.c, snap.Version, false)
 	}
 	return snap, fmt.Errorf("%w: %w", ErrSubjectUnknown, errors.Join(err, asked))
+}
+
+// nameAgain is how long Pleo is not asked again whose company a connection is: every
+// browser can bring the question about.
+const nameAgain = 5 * time.Second
+
+func (c *connection) unnamedLately() bool {
+	return time.Since(time.Unix(c.unnamed.Load(), 0)) < nameAgain
 }
 
 func (e *exchange) cannotCompare(snap Snapshot) {

@@ -75,13 +75,13 @@ func (tc *TokenConn) reset() {
 }
 
 // Refresh sends the refresh token, once, and reads the answer to its end,
-// however late it comes. No byte leaves at or after deadline, by the monotonic
-// and by the wall clock. It has no context, for a context would throw away an
+// however late it comes. No byte leaves at or after any of the deadlines, by the
+// monotonic and by the wall clock. It has no context, for a context would throw away an
 // answer that is already in the socket; Close interrupts it.
 //
 // Errors are of type [*OAuthError].
-func (tc *TokenConn) Refresh(refreshToken string, deadline time.Time) (Grant, error) {
-	return tc.send(deadline, refreshToken, func(ctx context.Context, cfg *oauth2.Config) {
+func (tc *TokenConn) Refresh(refreshToken string, deadlines ...time.Time) (Grant, error) {
+	return tc.send(deadlines, refreshToken, func(ctx context.Context, cfg *oauth2.Config) {
 		_, _ = cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	})
 }
@@ -89,7 +89,7 @@ func (tc *TokenConn) Refresh(refreshToken string, deadline time.Time) (Grant, er
 // Exchange sends an authorisation code with its PKCE verifier (RFC 7636,
 // section 4.5), once, in the manner of [TokenConn.Refresh].
 func (tc *TokenConn) Exchange(code, verifier string, deadline time.Time) (Grant, error) {
-	g, err := tc.send(deadline, "", func(ctx context.Context, cfg *oauth2.Config) {
+	g, err := tc.send([]time.Time{deadline}, "", func(ctx context.Context, cfg *oauth2.Config) {
 		_, _ = cfg.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	})
 	if err == nil && g.RefreshToken == "" {
@@ -101,12 +101,12 @@ func (tc *TokenConn) Exchange(code, verifier string, deadline time.Time) (Grant,
 // send has x/oauth2 make the request, and reads the answer itself: x/oauth2
 // throws away a pair whose expires_in it cannot read, and puts bodies, which
 // may hold tokens, into its errors.
-func (tc *TokenConn) send(deadline time.Time, spent string, request func(context.Context, *oauth2.Config)) (Grant, error) {
+func (tc *TokenConn) send(deadlines []time.Time, spent string, request func(context.Context, *oauth2.Config)) (Grant, error) {
 	defer tc.Close()
 	if tc.used.Swap(true) {
 		return Grant{}, &OAuthError{Kind: ErrNotProcessed, Err: errors.New("the connection has been used")}
 	}
-	tc.guard.arm(deadline)
+	tc.guard.deadlines.Store(&deadlines) // what was written before was TLS
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stopTicks := make(chan struct{})
@@ -174,17 +174,12 @@ func cancelAfterTicks(cancel context.CancelFunc, ticks int, stop <-chan struct{}
 	cancel()
 }
 
-// guardedConn refuses to write after a deadline, and knows whether anything of
-// the request was handed to the kernel. It sits below TLS.
+// guardedConn refuses to write after its deadlines, once it has some, and knows
+// whether anything of the request was handed to the kernel. It sits below TLS.
 type guardedConn struct {
 	net.Conn
-	deadline atomic.Pointer[time.Time]
-	handed   atomic.Bool
-}
-
-// arm begins the watch: what was written before was TLS.
-func (c *guardedConn) arm(deadline time.Time) {
-	c.deadline.Store(&deadline)
+	deadlines atomic.Pointer[[]time.Time]
+	handed    atomic.Bool
 }
 
 // Write checks both clocks right before the system call: the monotonic one
@@ -193,12 +188,14 @@ func (c *guardedConn) arm(deadline time.Time) {
 // That bytes were handed over is noted before the call: the answer to them may
 // be read, by another goroutine, before the call returns.
 func (c *guardedConn) Write(p []byte) (int, error) {
-	deadline := c.deadline.Load()
-	if deadline == nil {
+	deadlines := c.deadlines.Load()
+	if deadlines == nil {
 		return c.Conn.Write(p)
 	}
-	if now := time.Now(); !now.Before(*deadline) || !now.Round(0).Before(deadline.Round(0)) {
-		return 0, errTooLate
+	for _, deadline := range *deadlines {
+		if now := time.Now(); !now.Before(deadline) || !now.Round(0).Before(deadline.Round(0)) {
+			return 0, errTooLate
+		}
 	}
 	first := !c.handed.Swap(true)
 	n, err := c.Conn.Write(p)

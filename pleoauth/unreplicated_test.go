@@ -42,7 +42,9 @@ func TestAPairThatWasStoredUnconfirmedIsPutBackWithAnUnknownMark(t *testing.T) {
 
 		// B has read it, and its request with that pair's token travels.
 		travels := w.pleo.Fault(pleotest.Fault{Endpoint: pleotest.Token, GrantType: pleotest.RefreshToken, DelayBefore: 9 * time.Second})
-		w.token(b, "default")
+		for w.token(b, "default").Version() != stored.Version {
+			time.Sleep(100 * time.Millisecond)
+		}
 		go func() { _ = b.Refresh(context.Background(), "default") }()
 		<-travels.Reached()
 		b.store.setAway(true) // or killed

@@ -154,7 +154,7 @@ func (g *Gate) Refused(sent time.Time, retryAfter time.Duration) {
 	until := now.Add(pause + g.spread(pause/8))
 	if !sent.After(g.began) && !g.began.IsZero() {
 		if now.Before(g.resume) && until.After(g.resume) {
-			g.resume = until
+			g.resume, g.next = until, until.Add(g.spread(g.interval(until)))
 		}
 		return
 	}

@@ -174,3 +174,22 @@ func TestATurnIsGivenUpWhenTheProcessStops(t *testing.T) {
 		require.Zero(t, g.Waiting())
 	})
 }
+
+// Two requests were under way, and the second one's 429 names a longer pause.
+func TestTheLongerOfTwoPausesHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := pace.New(spread)
+		for range 10 {
+			g.Served()
+		}
+		sent := time.Now()
+		time.Sleep(10 * time.Millisecond)
+		g.Refused(sent, time.Second)
+		g.Refused(sent, 30*time.Second)
+		require.Greater(t, g.Pause(), 29*time.Second)
+		turn := g.Turn(time.Time{})
+		require.True(t, turn.Enter(1, nil))
+		require.Zero(t, g.Pause(), "a turn was let through during the pause")
+		turn.Leave()
+	})
+}
