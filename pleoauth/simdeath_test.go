@@ -32,9 +32,8 @@ func (s *sim) planEarlyDeath() {
 // revoke ends tokens of a company at Pleo, as a user does there.
 func (s *sim) revoke(target pleotest.Target) {
 	s.say("the grant is revoked at Pleo %s", target.Kind)
-	s.endedAtPleo()
 	s.noteRevoked(target.Company)
-	s.pleo.Revoke(target)
+	s.endAtPleo(func() { s.pleo.Revoke(target) })
 }
 
 func (s *sim) noteRevoked(company string) {

@@ -1,7 +1,9 @@
 package pleoauth_test
 
 import (
+	"math/rand/v2"
 	"net/http"
+	"time"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/pleotest"
 )
@@ -43,8 +45,23 @@ func (s *sim) chooseDeafness() {
 }
 
 func (s *sim) planIntrospection() {
+	s.planAPI()
 	if !s.deaf.fromStart {
 		s.in(s.deaf.begins, "introspection cannot be believed", s.goDeaf)
+	}
+}
+
+// planAPI has the API, which is asked where introspection cannot be believed, answer
+// nothing about tokens for a while, in some schedules.
+func (s *sim) planAPI() {
+	api := rand.New(rand.NewPCG(s.seed, 11))
+	status := []int{503, 403, 429}[api.IntN(3)]
+	if begins, lasts := time.Duration(api.Int64N(int64(s.window))), time.Duration(api.Int64N(int64(s.window))); api.IntN(3) == 0 {
+		s.in(begins, "the API does not say whose a token is", func() {
+			away := s.pleo.Fault(pleotest.Fault{Endpoint: pleotest.API, Path: "/v1/introspect", Status: status, Times: pleotest.Always})
+			s.sleep(lasts)
+			away.Remove()
+		})
 	}
 }
 

@@ -33,14 +33,16 @@ type ledger struct {
 	// contradicted are refresh tokens that Pleo has called inactive while their access
 	// tokens lived: they died alone (N3).
 	contradicted map[string]bool
-	// endedAt is when tokens died at Pleo the last time, of which no process can have heard.
-	endedAt time.Time
+	// endedAt is when a refresh token died at Pleo, of which no process can have heard.
+	endedAt map[string]time.Time
 	// lied has the live refresh tokens that Pleo has called inactive when nothing
 	// contradicted it.
 	lied map[string]bool
 	// excused counts requests with a refresh token that is dead, or is once they
-	// have arrived, where no protocol excludes that.
-	excused int
+	// have arrived, where no protocol excludes that. excusedOf has their companies, ""
+	// where that is not known.
+	excused   int
+	excusedOf map[string]bool
 }
 
 // acts are what users have done to a connection since it was first authorised.
@@ -54,7 +56,7 @@ type acts struct {
 
 func (l *ledger) init() {
 	l.users, l.families, l.stored = map[string]*acts{}, map[string]string{}, map[string]string{}
-	l.lied = map[string]bool{}
+	l.lied, l.endedAt, l.excusedOf = map[string]bool{}, map[string]time.Time{}, map[string]bool{}
 	l.spilled = map[string]bool{}
 	l.received, l.died, l.accessOf = map[string]*process{}, map[string]bool{}, map[string]string{}
 	l.contradicted = map[string]bool{}
@@ -223,9 +225,9 @@ func (s *sim) judge() simOutcome {
 		s.broken("I4: %d refresh tokens sent, %d introspections", c.RefreshRequests, c.Introspections)
 	}
 	s.mu.Lock()
-	outside, excused := s.ledger.outside, s.ledger.excused
+	outside, excused, ended := s.ledger.outside, s.ledger.excused, s.ledger.mayHaveEnded(s.companyOf("default"))
 	s.mu.Unlock()
-	if outside != "" && !s.isLive(outside) && excused == 0 {
+	if outside != "" && !s.isLive(outside) && !ended {
 		s.broken("I1: the grant that another name has was ended")
 	}
 	return simOutcome{Refreshes: c.Refreshes, Replays: max(0, c.Replays-excused), Faults: s.faults, Lost: lost, violation: s.bad}
@@ -289,7 +291,7 @@ func (s *sim) judgeEnd(name string, record pleoauth.Record) (lost int) {
 // hasEnded reports whether a connection has ended as its theme would have it.
 func (s *sim) hasEnded(name string, record pleoauth.Record, l ledger, u acts) bool {
 	switch {
-	case l.excused > 0: // Pleo has ended the authorisation, and no protocol excludes it
+	case l.mayHaveEnded(s.companyOf(name)): // Pleo has ended the authorisation, and no protocol excludes it
 		return true
 	case len(l.lied) > 0: // Pleo has called a live grant dead, and no access token could tell
 		return true

@@ -75,10 +75,12 @@ func (s *sim) leaves(p *process, form url.Values) *sent {
 	}
 	if s.apart() {
 		// P7: both sides of a split, where one could not ask or wait for its turn.
-		if (r.token == "" || s.silent(p, r.token)) && slices.ContainsFunc(s.sent, func(o *sent) bool {
-			return (o.token == r.token || r.token == "") && o.p != p && o.server != r.server && s.mayTravel(o)
-		}) {
-			s.ledger.excused++
+		if r.token == "" || s.silent(p, r.token) {
+			if k := slices.IndexFunc(s.sent, func(o *sent) bool {
+				return (o.token == r.token || r.token == "") && o.p != p && o.server != r.server && s.mayTravel(o)
+			}); k >= 0 {
+				s.excuse(s.sent[k].token)
+			}
 		}
 		s.openTurn(r, true, s.processing()+time.Second)
 	}
@@ -180,8 +182,15 @@ func (s *sim) awaitTurn(r *sent) {
 			return
 		}
 	}
-	if r.token == "" && s.apart() && s.turnOf(r) { // it ends a token that Pleo has just called active
-		s.note(func(l *ledger) { l.endedAt = time.Now() })
+	if r.token != "" || !s.apart() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.turns { // it ends a token that Pleo has just called active
+		if s.isBefore(t, r) {
+			s.ledger.endedAt[t.token] = time.Now()
+		}
 	}
 }
 
@@ -189,9 +198,12 @@ func (s *sim) awaitTurn(r *sent) {
 func (s *sim) turnOf(r *sent) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.turns, func(t turn) bool {
-		return time.Now().Before(t.until) && (r == nil || t.token != r.token || t.server != r.server && t.p != r.p)
-	})
+	return slices.ContainsFunc(s.turns, func(t turn) bool { return s.isBefore(t, r) })
+}
+
+// isBefore reports whether a turn is another's than a request's, which may be nil.
+func (s *sim) isBefore(t turn, r *sent) bool {
+	return time.Now().Before(t.until) && (r == nil || t.token != r.token || t.server != r.server && t.p != r.p)
 }
 
 // silent reports whether a process has asked about a token in vain, or could not
@@ -217,15 +229,19 @@ func (s *sim) judgeDeadToken(p *process, token string) {
 	// Where introspection cannot be believed, not even then if that process is stopped,
 	// cut off or down (P11).
 	alone = alone || (!held || s.theme == introspection) && q != nil && time.Since(q.since) > silenceWait
-	silent, ended := s.silent(p, token), time.Since(s.ledger.endedAt) < wordHolds
+	endedAt := s.ledger.endedAt[token]
+	silent, ended := s.silent(p, token), time.Since(endedAt) < wordHolds
 	// Pleo's word may have been on its way for as long as a question takes.
-	ended = ended || q != nil && q.active && s.ledger.endedAt.After(q.at) && time.Since(q.at) < 5*time.Second+wordHolds
+	ended = ended || q != nil && q.active && endedAt.After(q.at) && time.Since(q.at) < 5*time.Second+wordHolds
 	// A turn lasts from when Pleo spoke: under another name or on another side an
 	// exchange may end the token before a process has read a word that was late.
 	ended = ended || q != nil && q.active && s.apart() && time.Since(q.told) < q.onItsWay+wordHolds && q.onItsWay > quickly
-	excused := silent || ended || alone || s.theme == introspection && !held
+	// Where introspection cannot be believed a token that no process has sent yet goes at
+	// once; one that may have been spent is waited for.
+	first := !slices.ContainsFunc(s.sent, func(o *sent) bool { return o.token == token })
+	excused := silent || ended || alone || s.theme == introspection && !held && first
 	if excused {
-		s.ledger.excused++
+		s.excuse(token)
 	}
 	s.mu.Unlock()
 	switch {
