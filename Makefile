@@ -95,7 +95,7 @@ SEEDS ?= 10000
 .PHONY: simulate
 simulate: ## play SEEDS (10000) schedules of the refresh protocol in virtual time; interrupted, it goes on where it was
 	go test -c -o bin/simulation.test ./pleoauth
-	cd pleoauth && GOGC=800 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -workers 2 -portion 10000 -tally ../docs/figures-simulation.json
+	cd pleoauth && GOGC=800 GODEBUG=adaptivestackstart=1 ../bin/simulation.test -test.timeout 0 -test.run TestSimulatedSchedules -seeds $(SEEDS) -workers 2 -portion 10000 -tally ../docs/figures-simulation.json
 	go run ./internal/figures
 
 .PHONY: measure-gate
