@@ -31,7 +31,7 @@ test-library: needs
 	go test -vet=off -timeout 12m ./internal/redistest $$(go list ./pleoauth/... | grep '/pleoauth/' | grep -v '/internal/')
 test-product: needs
 	@scripts/namespaces >/dev/null || true
-	go test -vet=off -parallel 4 -timeout 12m ./test
+	go test -vet=off -count 1 -parallel 4 -timeout 12m ./test # the binary that it builds is outside of the cache
 	go test -vet=off -p 1 -timeout 12m $$(go list ./... | grep -v -e '/pleoauth' -e '/redistest$$' -e '/test$$')
 	cd deploy/test && go test -vet=off -count 1 ./... # what it looks at is outside of its module, and so of the cache
 

@@ -2,8 +2,11 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -29,6 +32,8 @@ func init() {
 //   - subject: the company that has to be the one which authorises, such as
 //     urn:pleo:company:<uuid>. Default: any.
 //   - ticket: that of a one-time link, which says what the others are.
+//
+// Another parameter is refused: it may be one of these, misspelt.
 //
 // Whoever reaches it can start an authorisation. Where that matters, set the
 // app's require_ticket, or put basic_auth or forward_auth in front of it.
@@ -100,9 +105,15 @@ func (a *Authorise) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 // request reads the query, or returns the page that says what is wrong with it.
 func (a *Authorise) request(rawQuery string) (pleoauth.AuthorisationRequest, *page) {
 	request := pleoauth.AuthorisationRequest{Connection: pleoauth.DefaultConnection}
-	query, err := singleQuery(rawQuery, maxAuthoriseQuery, "connection", "return_to", "subject", "ticket")
+	query, err := singleQuery(rawQuery, maxAuthoriseQuery, authoriseParameters...)
 	if err != nil {
 		return request, badRequestPage("The link is malformed.")
+	}
+	// A misspelt "connection" must not connect the default one.
+	for name := range query {
+		if !slices.Contains(authoriseParameters, name) {
+			return request, badRequestPage("The link has the parameter " + shortened(name) + ", which is not known. The parameters are " + strings.Join(authoriseParameters, ", ") + ".")
+		}
 	}
 	switch {
 	case query.Has("ticket"):
@@ -162,6 +173,11 @@ const (
 	maxAuthoriseQuery = 8 << 10
 	maxCallbackQuery  = 16 << 10
 )
+
+var authoriseParameters = []string{"connection", "return_to", "subject", "ticket"}
+
+// shortened returns a name that a caller has made up, in quotes and of bounded length.
+func shortened(name string) string { return fmt.Sprintf("%.40q", name) }
 
 var errQuery = errors.New("malformed query")
 

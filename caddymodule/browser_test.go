@@ -272,3 +272,19 @@ func TestWithoutAStoreNothingStarts(t *testing.T) {
 	require.NotContains(t, call.body, w.dir)
 	require.NoError(t, os.Remove(filepath.Join(w.dir, "storage")))
 }
+
+func TestAuthoriseRefusesAParameterThatItDoesNotKnow(t *testing.T) {
+	w := newWorld(t)
+	w.start("", "", "")
+	for query, name := range map[string]string{
+		"conection=acme":                             "conection",
+		"connection=acme&retrun_to=/":                "retrun_to",
+		"connection=acme&" + strings.Repeat("x", 99): strings.Repeat("x", 40),
+		"%3Cscript%3E=1":                             "&lt;script&gt;",
+	} {
+		res := get(t, newBrowser(t), w.authoriseURL(query))
+		requirePage(t, res, http.StatusBadRequest)
+		require.Contains(t, res.body, name)
+		require.Empty(t, res.Header.Values("Set-Cookie"))
+	}
+}

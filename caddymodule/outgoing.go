@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // isPrivate reports whether a request header does not go to Pleo: credentials,
@@ -73,10 +75,16 @@ func (t *Transport) outgoing(req *http.Request, authorization string) *http.Requ
 	}
 	// A header_up could still name hop-by-hop headers: "Connection:
 	// Authorization" would have a proxy on the way strip the token.
-	if out.Header.Get("Upgrade") != "" {
-		out.Header["Connection"] = []string{"Upgrade"}
-	} else {
-		delete(out.Header, "Connection")
+	//
+	// Of protocols to change to, a WebSocket is passed on. The offer of HTTP/2, which
+	// Java's client makes with every call, is for us, and may be ignored (RFC 9110,
+	// section 7.8).
+	delete(out.Header, "Connection")
+	delete(out.Header, "Http2-Settings")
+	if upgrade := out.Header["Upgrade"]; httpguts.HeaderValuesContainsToken(upgrade, "websocket") {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	} else if len(upgrade) > 0 {
+		delete(out.Header, "Upgrade")
 	}
 	if authorization != "" {
 		s.authorization[0] = authorization
