@@ -187,13 +187,6 @@ func (c *connection) stopTimer() {
 	}
 }
 
-// isToldToRead reports whether a notice came since the reading of the record began.
-func (c *connection) isToldToRead() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.again
-}
-
 // keep notes that this process stored the grant in view: it is remembered for
 // as long as it is the newest, in case the store forgets it.
 func (c *connection) keep() {

@@ -85,10 +85,7 @@ func (s *Source) load(c *connection, again bool) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loading != nil {
-		if again {
-			c.again = true
-			c.wakeLocked() // the reading may wait for that
-		}
+		c.again = c.again || again
 		return c.loading
 	}
 	l := &call{done: make(chan struct{})}
@@ -161,9 +158,6 @@ func (s *Source) loadOnce(c *connection) error {
 	c.watched = true
 	c.mu.Unlock()
 	snap, err := s.read(c.name)
-	if err == nil && snap.State == "" && c.view.Load() == nil && s.askForAbsent(c) {
-		snap, err = s.read(c.name)
-	}
 	if err != nil {
 		return err
 	}

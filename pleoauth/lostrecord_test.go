@@ -1,69 +1,14 @@
 package pleoauth_test
 
 import (
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth"
 )
-
-// A record that somebody has deleted, while a replica holds the grant in memory.
-func TestANameWithoutARecordIsAskedForAtTheOtherReplicas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		first := w.replica()
-		w.authorise(first, "default", "")
-		w.token(first, "default")
-		w.store.restore("default", memRecord{})
-		require.True(t, w.lives(w.token(w.replica(), "default")))
-		require.Equal(t, pleoauth.StateConnected, w.store.record("default").State)
-		require.Zero(t, w.pleo.Counters().RefreshRequests)
-	})
-}
-
-func TestANameThatNoReplicaKnowsIsNotConnectedSoonAndThenAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		r := w.replica()
-		for _, most := range []time.Duration{500 * time.Millisecond, 0} {
-			began := time.Now()
-			_, err := r.Token(t.Context(), "nobody")
-			require.ErrorIs(t, err, pleoauth.ErrNotConnected)
-			require.LessOrEqual(t, time.Since(began), most)
-		}
-	})
-}
-
-func TestAsManyNamesAsSomebodyTriesAreNotAllAskedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		r := w.replica()
-		var asked atomic.Int64
-		r.store.onStep(func(op, when string) error {
-			if op == "publish" && when == "before" {
-				asked.Add(1)
-			}
-			return nil
-		})
-		var callers sync.WaitGroup
-		for n := range 1000 {
-			callers.Go(func() {
-				_, err := r.Token(t.Context(), fmt.Sprintf("x%d", n))
-				assert.ErrorIs(t, err, pleoauth.ErrNotConnected)
-			})
-		}
-		callers.Wait()
-		require.Positive(t, asked.Load())
-		require.LessOrEqual(t, asked.Load(), int64(20))
-	})
-}
 
 // The only process that has a grant ends, and the store has lost the record, or has an
 // older one again.

@@ -10,14 +10,6 @@ import (
 // is declared lost.
 const whoHasWait = time.Second
 
-const (
-	// absentWait is how long the first caller of a name without a record waits for a
-	// replica that may have its grant in memory: the record may have been deleted.
-	absentWait = 400 * time.Millisecond
-	// absentQuestions is how many such names are asked for in a second.
-	absentQuestions = 20
-)
-
 var errOwnPairUnknown = errors.New("whether the held grant lives could not be asked")
 
 // putBack restores a grant that the record lacks (W5).
@@ -138,24 +130,6 @@ func (s *Source) whoHas(c *connection, version string) (bool, error) {
 		return false, errClosing // whoever comes next gives them their second
 	}
 	return false, nil
-}
-
-// askForAbsent asks all replicas for the grant of a name that has no record, and reports
-// whether the record has changed. It does not ask for more than [absentQuestions] names
-// a second: a caller may try names.
-func (s *Source) askForAbsent(c *connection) (changed bool) {
-	if s.closing() || !s.questions.Allow() {
-		return false
-	}
-	s.tell(Notice{Kind: NoticeWhoHas, Connection: c.name})
-	for until := time.Now().Add(absentWait); time.Now().Before(until) && !s.closing(); {
-		news := c.news()
-		if c.isToldToRead() {
-			return true
-		}
-		s.pause(time.Until(until), news)
-	}
-	return false
 }
 
 // adoptInstead gives up one's own grant for what the record says.

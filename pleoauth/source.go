@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/pleoauth/internal/pace"
 )
 
@@ -38,8 +36,6 @@ type Source struct {
 
 	conns  *table
 	absent absentNames // bounds what names that do not exist cost
-	// questions bounds how many of them replicas are asked for.
-	questions *rate.Limiter
 	// subscription counts the times that notices may have been missed: what
 	// was read before the last one is unconfirmed.
 	subscription atomic.Uint64
@@ -144,7 +140,6 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		tracer:         o.tracer,
 		ending:         o.ending,
 	}
-	s.questions = rate.NewLimiter(absentQuestions, absentQuestions)
 	s.pace = pace.New(s.spread)
 	s.lane = newExchangeLane()
 	if single, ok := store.(SingleServer); ok {

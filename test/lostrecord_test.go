@@ -18,23 +18,6 @@ func recordOfDefault(t *testing.T, c *redis.Client) (key string) {
 	return keys[0]
 }
 
-func TestADeletedRecordIsPutBackByTheReplicaThatHasTheGrant(t *testing.T) {
-	t.Parallel()
-	e, r := startPleo(t), redistest.Start(t)
-	c := onRedis(r)
-	first := startProxy(t, e, c)
-	c.redirect = first.redirectURI()
-	second := startProxy(t, e, c)
-	e.authorise(t, first, "default", company(0))
-	client := r.Client(t)
-	require.NoError(t, client.Del(t.Context(), recordOfDefault(t, client)).Err())
-
-	second.employees(t) // its first call
-	recordOfDefault(t, client)
-	first.employees(t)
-	require.Zero(t, e.Counters().RefreshRequests)
-}
-
 func TestAProcessThatEndsPutsBackTheGrantThatRedisHasLost(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*testing.T, *redis.Client, *proxy){
