@@ -382,7 +382,7 @@ func (s *Source) rememberVerdict(c *connection, lineage string, v Verdict) {
 
 // noteVerdict keeps a verdict with the record, and says in the log what follows.
 func (s *Source) noteVerdict(c *connection, snap Snapshot, v Verdict, justNow bool) {
-	if snap.Introspection == v {
+	if snap.hasVerdict(v, justNow) {
 		return
 	}
 	began, subscription := time.Now(), s.subscription.Load()
@@ -401,6 +401,12 @@ func (s *Source) noteVerdict(c *connection, snap Snapshot, v Verdict, justNow bo
 	}
 	_, _ = s.adopt(c, after, subscription)
 	s.tellReread(c)
+}
+
+// hasVerdict reports whether the record has a verdict, and, where a token was called
+// active just now, that it lately was.
+func (s Snapshot) hasVerdict(v Verdict, justNow bool) bool {
+	return s.Introspection == v && !(justNow && v == VerdictUsable && !s.heardActiveLately())
 }
 
 // tellReread has the other replicas read a record again whose version has not

@@ -400,3 +400,20 @@ func TestARefreshNotesThatIntrospectionCalledItsTokenActive(t *testing.T) {
 		require.ErrorIs(t, err, pleoauth.ErrReauthorisationRequired)
 	})
 }
+
+// Another write has noted the verdict in between, from memory.
+func TestThatIntrospectionWasHeardIsNotedAlsoWhereItsVerdictIsThereAlready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		r.store.onStep(func(op, when string) error {
+			if record := w.store.record("default"); op == "swap" && when == "before" && record.Introspection == pleoauth.VerdictPresumed {
+				record.Introspection = pleoauth.VerdictUsable
+				w.store.put("default", record)
+			}
+			return nil
+		})
+		w.authorise(r, "default", "")
+		require.False(t, w.store.record("default").HeardActive.IsZero())
+	})
+}

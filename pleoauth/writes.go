@@ -156,7 +156,7 @@ func writeVerdict(version string, v Verdict, justNow bool) write {
 		switch {
 		case r.Version != version || r.State != StateConnected || justNow && r.Marked() != nil:
 			return r, errRefused
-		case r.Introspection == v:
+		case s.hasVerdict(v, justNow):
 			return r, errDone
 		}
 		if r.Introspection = v; v == VerdictUsable && justNow {
