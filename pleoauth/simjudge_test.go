@@ -221,7 +221,7 @@ func (s *sim) judge() simOutcome {
 		}
 	}
 	lives := int(time.Since(s.began) / s.life) // over a hundred in the longest schedules
-	if limit := (100 + 2*lives) * len(s.names); c.RefreshRequests > limit || c.Introspections > limit {
+	if limit := (100 + lives) * len(s.names); c.RefreshRequests > limit || c.Introspections > limit {
 		s.broken("I4: %d refresh tokens sent, %d introspections", c.RefreshRequests, c.Introspections)
 	}
 	s.mu.Lock()

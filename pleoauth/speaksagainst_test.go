@@ -68,7 +68,7 @@ func TestAnAPIThatLagsBehindIntrospectionIsNotBelieved(t *testing.T) {
 }
 
 // Introspection has never called a refresh token active: that it does not know one does
-// not show that the grant is dead, whatever has become of the access token.
+// not show that the grant is dead, also where the access token is.
 func TestAGrantIsNotEndedByAnIntrospectionThatWasNeverHeardToKnowRefreshTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -130,7 +130,7 @@ func (e *exchange) pinned(snap Snapshot) (Snapshot, error) {
 const nameAgain = 5 * time.Second
 
 func (c *connection) unnamedLately() bool {
-	return time.Since(time.Unix(c.unnamed.Load(), 0)) < nameAgain
+	return time.Since(time.Unix(c.unnamed.Load(), 0)).Abs() < nameAgain // the wall clock may be put back
 }
 
 func (e *exchange) cannotCompare(snap Snapshot) {
