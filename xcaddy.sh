@@ -58,7 +58,10 @@ mkdir -p "$(dirname "$output")"
 echo "xcaddy.sh: modules in $output"
 "$output" list-modules | grep pleo
 
-PLEO_CLIENT_ID=example PLEO_CLIENT_SECRET=example PLEO_REDIS_URL=redis://localhost:6379/0 \
+PLEO_AUTH_SERVER=https://auth.staging.pleo.io PLEO_API_SERVER=https://external.staging.pleo.io \
+	PLEO_REDIRECT_URI=http://localhost:8080/pleo/callback PLEO_AUTHORISE_URI=http://localhost:8080/pleo/authorise \
+	PLEO_PORT=7536 PLEO_SITE_ADDRESS=http://localhost:8080 PLEO_SITE_BIND=127.0.0.1 \
+	PLEO_CLIENT_ID=example PLEO_CLIENT_SECRET=example PLEO_REDIS_URL=redis://localhost:6379/0 \
 	PLEO_ENCRYPTION_KEY=$("$output" pleo keygen) \
 	"$output" validate --config Caddyfile.example >"$scratch/log" 2>&1 || {
 	cat "$scratch/log" >&2

@@ -129,6 +129,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	quietStandardLog()
 	a.logger = ctx.Logger()
 	a.life = newLifetime()
+	if err := a.checkEnv(); err != nil {
+		return err
+	}
 	if err := a.resolve(newResolver(a.logger)); err != nil {
 		return err
 	}

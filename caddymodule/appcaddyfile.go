@@ -27,6 +27,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
 //
 //	pleo {
+//	    require_env       <name...>
 //	    environment       production|staging
 //	    auth_server       <url>
 //	    api_server        <url>
@@ -51,6 +52,8 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	}
 //
 // Only encryption_key may be repeated: the first key seals, all of them open.
+// require_env comes first, so that it is judged before what is written with the
+// variables.
 // Values but those of auth_server and api_server may be placeholders that are
 // known when Caddy starts, such as {env.NAME} and {file./path}.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -77,6 +80,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalOption(b optionBlock) error {
 	switch b.Val() {
+	case "require_env":
+		return unmarshalRequireEnv(b)
 	case "environment":
 		return b.one(&a.Environment, checkEnvironment)
 	case "auth_server":

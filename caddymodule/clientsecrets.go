@@ -24,11 +24,11 @@ func (a *App) resolveClientSecrets(r resolver) error {
 	// It outlives this configuration, so it keeps nothing of it but the text.
 	a.config.ReadSecrets = func() (string, string, error) {
 		now := resolver{replacer: caddy.NewReplacer()}
-		first, err := now.option("client_secret", secret)
+		first, err := now.confidential("client_secret", secret)
 		if err != nil {
 			return "", "", err
 		}
-		other, err := now.option("second_client_secret", second)
+		other, err := now.confidential("second_client_secret", second)
 		return first, other, err
 	}
 	return nil

@@ -34,7 +34,7 @@ type Notify struct {
 func (n *Notify) resolve(r resolver) (*webhook.Config, error) {
 	c := &webhook.Config{After: duration(n.After), Timeout: duration(n.Timeout)}
 	var err error
-	if c.URL, err = r.option("notify", n.URL); err != nil {
+	if c.URL, err = r.confidential("notify", n.URL); err != nil {
 		return nil, err
 	}
 	if c.Secrets, err = r.options("notify: secret", n.Secrets, r.secret); err != nil {

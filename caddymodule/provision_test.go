@@ -72,6 +72,109 @@ func TestWhatOnlyTheEnvironmentShowsNamesOptionAndPlaceholder(t *testing.T) {
 	}
 }
 
+func TestAllMissingVariablesAreNamedAtOnce(t *testing.T) {
+	t.Setenv("TEST_EMPTY", "")
+	err := validate(t, withApp("client_id {env.TEST_GONE_A}", "client_secret {env.TEST_EMPTY}", "store redis redis://a {\n\t\t\tpassword {env.TEST_GONE_B}\n\t\t}",
+		"encryption_key {env.TEST_GONE_C}", "notify https://app.example.com {\n\t\t\tsecret {env.TEST_GONE_A} {env.TEST_GONE_D}\n\t\t}"))
+	for _, name := range []string{"TEST_EMPTY", "TEST_GONE_A", "TEST_GONE_B", "TEST_GONE_C", "TEST_GONE_D"} {
+		require.ErrorContains(t, err, name)
+	}
+	require.Equal(t, 1, strings.Count(err.Error(), "TEST_GONE_A"))
+}
+
+func TestVariablesThatTheCaddyfileIsWrittenWithAreRequired(t *testing.T) {
+	t.Setenv("TEST_EMPTY", "")
+	t.Setenv("TEST_SET", "https://auth.example.com")
+	_, err := adapt(withApp("require_env TEST_EMPTY TEST_SET TEST_GONE", "auth_server {$TEST_EMPTY}", "client_id acme"))
+	require.ErrorContains(t, err, "require_env: these environment variables are not set: TEST_EMPTY, TEST_GONE")
+	_, err = adapt(withApp("require_env TEST_SET TEST_GONE", "auth_server {$TEST_SET}", "client_id acme"))
+	require.ErrorContains(t, err, "the environment variable TEST_GONE is not set")
+	_, err = adapt(withApp("require_env", "client_id acme"))
+	require.ErrorContains(t, err, "require_env takes one argument or more")
+	require.NoError(t, validate(t, withApp("require_env TEST_SET", "auth_server {$TEST_SET}", "client_id acme")))
+}
+
+// What editors and tools put around a secret is no part of it: a client secret with
+// a line break is another secret, and Pleo would refuse it without a hint.
+func TestALineBreakOrAByteOrderMarkAroundAValueIsTakenOff(t *testing.T) {
+	key := pleoauth.GenerateKey()
+	for name, around := range map[string][2]string{
+		"two line breaks": {"", "\n\n"}, "CR and LF twice": {"", "\r\n\r\n"}, "a byte order mark": {"\ufeff", "\n"}, "a line break before": {"\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "value")
+			require.NoError(t, os.WriteFile(file, []byte(around[0]+key+around[1]), 0o600))
+			t.Setenv("TEST_AROUND", around[0]+key+around[1])
+			for _, from := range []string{"{file." + file + "}", "{env.TEST_AROUND}"} {
+				// A key with anything around it is refused.
+				require.NoError(t, validate(t, withApp("client_id acme", "encryption_key "+from)))
+			}
+		})
+	}
+}
+
+func TestAValueOfSeveralLinesIsRefusedAndNotShown(t *testing.T) {
+	for name, value := range map[string]string{
+		"a line break inside": "hunter2\nsecond", "nothing but line breaks": "\n\n\n", "UTF-16": "\xff\xfeh\x00u\x00", "a NUL": "hunter2\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "value")
+			require.NoError(t, os.WriteFile(file, []byte(value), 0o600))
+			for option, app := range map[string]string{
+				"client_id":     withApp("client_id {file." + file + "}"),
+				"client_secret": withApp("client_id acme", "client_secret {file."+file+"}"),
+			} {
+				err := validate(t, app)
+				require.ErrorContains(t, err, option+": the value")
+				require.NotContains(t, err.Error(), "hunter2")
+			}
+		})
+	}
+}
+
+// A literal secret may have braces, and no error may show what is in them.
+func TestNoErrorShowsASecretOrAPartOfIt(t *testing.T) {
+	t.Setenv("TEST_KEY", pleoauth.GenerateKey())
+	t.Setenv("TEST_SECRET", "whsec_"+pleoauth.GenerateKey())
+	redis := func(options string) string {
+		return "store redis redis://a {\n\t\t\tusername app\n\t\t\t" + options + "\n\t\t}"
+	}
+	for name, option := range map[string]string{
+		"client_secret":             "client_secret pa{hunter2}ss",
+		"a second client_secret":    "client_secret {env.TEST_KEY} pa{hunter2}ss",
+		"encryption_key in braces":  "encryption_key {hunter2}",
+		"encryption_key":            "encryption_key hunter2",
+		"the URL of Redis":          "store redis redis://:{hunter2}@a",
+		"a URL that is not one":     "store redis redis://:hunter2%zz@a",
+		"a URL of another scheme":   "store redis http://:hunter2@a",
+		"a password of Redis":       redis("password {hunter2}"),
+		"a password of Sentinel":    redis("sentinel_password a{hunter2}"),
+		"two passwords":             redis("password hunter2 hunter2"),
+		"the secret of webhooks":    "notify https://app.example.com {\n\t\t\tsecret {hunter2}\n\t\t}",
+		"a bad secret of webhooks":  "notify https://app.example.com {\n\t\t\tsecret whsec_hunter2\n\t\t}",
+		"a password in notify":      "notify https://user:{hunter2}@app.example.com {\n\t\t\tsecret {env.TEST_SECRET}\n\t\t}",
+		"a bad URL in notify":       "notify http://user:hunter2@app.example.com {\n\t\t\tsecret {env.TEST_SECRET}\n\t\t}",
+		"a password in auth_server": "auth_server https://user:hunter2@auth.example.com",
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := withApp("client_id acme", option)
+			if !strings.Contains(option, "encryption_key") {
+				text = withApp("client_id acme", "encryption_key {env.TEST_KEY}", option)
+			}
+			config, err := adapt(text)
+			if err == nil {
+				var cfg *caddy.Config
+				require.NoError(t, caddy.StrictUnmarshalJSON(config, &cfg))
+				err = caddy.Validate(cfg)
+			}
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "hunter2")
+		})
+	}
+	// What the message advises works.
+	require.NoError(t, validate(t, withApp("client_id acme", "client_secret `pa\\{hunter2}ss`")))
+}
+
 func TestJSONIsJudgedAsTheCaddyfileIs(t *testing.T) {
 	app := `"pleo":{"client_id":"acme"%s}`
 	http := `,"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[%s]}]}}}`

@@ -3,7 +3,10 @@ package caddymodule
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -25,23 +28,62 @@ func newResolver(logger *zap.Logger) resolver {
 	return resolver{replacer: caddy.NewReplacer(), logger: logger}
 }
 
+const fileHint = "is the file there, readable and not empty?"
+
 // option resolves a value. A placeholder that is unknown or empty is an error:
 // replaced by nothing, a missing secret would quietly be an empty one.
 func (r resolver) option(name, value string) (string, error) {
 	resolved, err := r.replacer.ReplaceOrErr(value, true, true)
 	if err == nil {
-		return resolved, nil
+		return r.oneLine(name, resolved)
 	}
 	if strings.Contains(value, "{file.") {
-		return "", fmt.Errorf("%s: %w (is the file there, readable and not empty?)", name, err)
+		return "", fmt.Errorf("%s: %w (%s)", name, err, fileHint)
 	}
 	return "", fmt.Errorf("%s: %w", name, err)
+}
+
+// oneLine takes off what editors and tools put around a value in a file: line
+// breaks, and a byte order mark. What is left is one line of text, or an error.
+func (r resolver) oneLine(name, value string) (string, error) {
+	line := strings.Trim(value, "\r\n\ufeff")
+	if line == "" && value != "" {
+		return "", fmt.Errorf("%s: the value has nothing but line breaks", name)
+	}
+	if !utf8.ValidString(line) {
+		return "", fmt.Errorf("%s: the value is not text in UTF-8", name)
+	}
+	if strings.ContainsFunc(line, unicode.IsControl) {
+		return "", fmt.Errorf("%s: the value has a line break or another control character inside", name)
+	}
+	return line, nil
+}
+
+// sourcePlaceholder is a placeholder that says where a secret comes from. It is no
+// secret itself.
+var sourcePlaceholder = regexp.MustCompile(`\{(?:env|file)\.[^{}]*\}`)
+
+// confidential resolves a value that holds a secret. Its errors have nothing of it
+// but the placeholders that say where it comes from.
+func (r resolver) confidential(name, value string) (string, error) {
+	resolved, err := r.replacer.ReplaceOrErr(value, true, true)
+	if err == nil {
+		return r.oneLine(name, resolved)
+	}
+	if sources := sourcePlaceholder.FindAllString(value, -1); len(sources) > 0 {
+		hint := "is the variable set and not empty?"
+		if strings.Contains(value, "{file.") {
+			hint = fileHint
+		}
+		return "", fmt.Errorf("%s: no value comes from %s (%s)", name, strings.Join(sources, " or "), hint)
+	}
+	return "", fmt.Errorf(`%s: what stands in braces is not a placeholder that Caddy knows; in a literal value, write \{ for a brace`, name)
 }
 
 // secret resolves a value that should not stand in the configuration, and warns
 // if it does: Caddy saves and shows its configuration as it is.
 func (r resolver) secret(name, value string) (string, error) {
-	resolved, err := r.option(name, value)
+	resolved, err := r.confidential(name, value)
 	if err == nil && value != "" && resolved == value { // braces alone make no placeholder
 		r.warnLiteral(name)
 	}

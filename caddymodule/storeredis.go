@@ -146,7 +146,7 @@ func (s *RedisStore) resolveURL(r resolver) (redisstore.Options, error) {
 			r.warnLiteral("store redis")
 		}
 	}
-	resolved, err := r.option("url", s.URL)
+	resolved, err := r.confidential("url", s.URL)
 	if err != nil {
 		return redisstore.Options{}, err
 	}

@@ -40,6 +40,7 @@ var references = []reference{
 			"url": "", "secrets": "", "after": "", "timeout": "",
 		}, // of notify, below
 		samples: map[string]string{
+			"require_env": "PATH",
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",
 			"client_id": "acme", "client_secret": "{env.SECRET}", "scopes": "users:read export:read",
 			"redirect_uri": "https://integration.example.com/pleo/callback", "authorise_uri": "https://integration.example.com/pleo/authorise",

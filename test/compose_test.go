@@ -49,7 +49,6 @@ func TestTheServicesOfTheComposeFileServeTogether(t *testing.T) {
 	settings := file.Services["proxy"].Environment
 	require.Regexp(t, `^\$\{PLEO_ENCRYPTION_KEY:\?.+\}$`, settings["PLEO_ENCRYPTION_KEY"])
 	settings["PLEO_ENCRYPTION_KEY"] = sealingKey
-	env = append(env, fmt.Sprintf("PLEO_PORT=%d", ports))
 	for name, value := range settings {
 		env = append(env, name+"="+here.Replace(value))
 	}
