@@ -89,7 +89,37 @@ const (
 	requestHost     = "http.request.host"
 	requestHostPort = "http.request.hostport"
 	requestHeader   = "http.request.header."
+	requestTrusted  = "http.vars.trusted_proxy"
 )
+
+// schemeOf returns the scheme that the caller's browser has used, http or https.
+// Where TLS ends in front of Caddy that is what the proxy there says, if Caddy's
+// option trusted_proxies names it.
+func schemeOf(repl *caddy.Replacer) string {
+	if scheme := forwarded(repl, "X-Forwarded-Proto"); scheme == "http" || scheme == "https" {
+		return scheme
+	}
+	return requestValue(repl, requestScheme)
+}
+
+// hostPortOf returns the host, with its port if it has one, that the caller's
+// browser has used, as [schemeOf] does.
+func hostPortOf(repl *caddy.Replacer) string {
+	if host := forwarded(repl, "X-Forwarded-Host"); host != "" {
+		return host
+	}
+	return requestValue(repl, requestHostPort)
+}
+
+// forwarded returns what a trusted proxy says in a header, or "". The last of
+// several values is that of the proxy next to Caddy.
+func forwarded(repl *caddy.Replacer, name string) string {
+	if requestValue(repl, requestTrusted) != "true" {
+		return ""
+	}
+	values := requestValue(repl, requestHeader+name)
+	return strings.TrimSpace(values[strings.LastIndexByte(values, ',')+1:])
+}
 
 func requestValue(repl *caddy.Replacer, placeholder string) string {
 	value, _ := repl.GetString(placeholder)
@@ -130,6 +160,6 @@ func originAllowed(repl *caddy.Replacer) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	own := url.URL{Scheme: requestValue(repl, requestScheme), Host: requestValue(repl, requestHostPort)}
+	own := url.URL{Scheme: schemeOf(repl), Host: hostPortOf(repl)}
 	return originOf(u) == originOf(&own)
 }

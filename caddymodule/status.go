@@ -87,7 +87,7 @@ func (s *Status) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		refuseVisitor(w, r, reason)
 		return nil
 	}
-	guard := newFormGuard(requestValue(repl, requestScheme) == "https")
+	guard := newFormGuard(schemeOf(repl) == "https")
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		s.show(w, r, guard)

@@ -1,14 +1,18 @@
 package caddymodule_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -275,6 +279,83 @@ func TestThePageIsForVisitorsWhoMayCall(t *testing.T) {
 	requireStatusPage(t, p.get("", "Sec-Fetch-Site: none"), http.StatusOK)
 	require.Empty(t, p.send(http.MethodHead, "", nil).body)
 	require.Equal(t, http.StatusMethodNotAllowed, p.send(http.MethodDelete, "", nil).StatusCode)
+}
+
+// Caddy stands in for the proxy that ends TLS, on another port and by another name.
+func TestBehindAProxyThatEndsTLSThePageWorksIfCaddyTrustsIt(t *testing.T) {
+	w := newWorld(t)
+	addresses := freeAddresses(t, 2)
+	_, front, _ := strings.Cut(addresses[0], ":")
+	_, port, _ := strings.Cut(addresses[1], ":")
+	configure := func(trusted string) string {
+		return strings.Replace(w.caddyfile("", "", fmt.Sprintf(`
+			https://connections.localhost:%s {
+				bind 127.0.0.1
+				tls internal
+				reverse_proxy 127.0.0.1:%s {
+					header_up Host localhost
+				}
+			}
+			http://localhost:%[2]s {
+				bind 127.0.0.1
+				pleo_status /pleo/status
+			}`, front, port)), "servers {", "skip_install_trust\n\tauto_https disable_redirects\n\tservers {\n\t\t"+trusted, 1)
+	}
+	page := "https://connections.localhost:" + front + "/pleo/status"
+	browser := func() *http.Client {
+		b := newBrowser(t)
+		b.Transport = &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // Caddy's own CA
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+front) // no resolver has to know the name
+			},
+		}
+		t.Cleanup(b.CloseIdleConnections)
+		return b
+	}
+	post := func(b *http.Client, origin string) answer {
+		shown := get(t, b, page)
+		requireStatusPage(t, shown, http.StatusOK)
+		m := regexp.MustCompile(`name="action" value="connect">\s*(?:<input type="hidden" name="connection"[^>]*>\s*)?<input type="hidden" name="token" value="([A-Za-z0-9_-]+)"`).FindStringSubmatch(shown.body)
+		require.NotNil(t, m, shown.body)
+		form := url.Values{"action": {"connect"}, "connection": {"acme"}, "token": {m[1]}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page+"?", strings.NewReader(form.Encode()))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", origin)
+		return do(t, b, req)
+	}
+	own := "https://connections.localhost:" + front
+
+	require.NoError(t, load(t, configure("trusted_proxies static 127.0.0.0/8")))
+	b := browser()
+	require.Eventually(t, func() bool { // Caddy's own CA takes a moment
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, page, nil)
+		require.NoError(t, err)
+		res, err := browser().Do(req)
+		return err == nil && res.Body.Close() == nil
+	}, 10*time.Second, 5*time.Millisecond)
+	cookies := get(t, b, page).Cookies()
+	require.Len(t, cookies, 1)
+	require.True(t, cookies[0].Secure)
+	require.Equal(t, "__Host-pleo-status", cookies[0].Name)
+	require.Equal(t, http.StatusSeeOther, post(b, own).StatusCode)
+	for _, origin := range []string{"https://localhost", "http://connections.localhost:" + front, "https://evil.example.com"} {
+		require.Equal(t, http.StatusForbidden, post(browser(), origin).StatusCode, origin)
+	}
+
+	require.NoError(t, load(t, configure("")))
+	require.Equal(t, http.StatusForbidden, post(browser(), own).StatusCode, "what an unknown proxy says is not believed")
+	for _, claim := range []string{"X-Forwarded-Proto: https", "X-Forwarded-Host: evil.example.com"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+"/pleo/status", nil)
+		require.NoError(t, err)
+		name, value, _ := strings.Cut(claim, ": ")
+		req.Header.Set(name, value)
+		req.Host = "localhost:" + port
+		cookies := do(t, newBrowser(t), req).Cookies()
+		require.Len(t, cookies, 1)
+		require.False(t, cookies[0].Secure, "nor is what a caller says")
+	}
 }
 
 func TestWithoutAuthoriseURIThePageOnlyShowsAndDisconnects(t *testing.T) {
