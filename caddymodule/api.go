@@ -24,6 +24,7 @@ func init() {
 //	POST   /pleo/connections/{name}/refresh
 //	POST   /pleo/connections/{name}/authorise-url
 //	POST   /pleo/rekey?cursor=…&limit=…
+//	GET    /pleo/health
 //
 // Other paths are left to the handlers after it. No answer ever holds a token.
 // It answers programs on this machine alone unless told otherwise, and no page

@@ -20,6 +20,7 @@ var (
 	fixedRoutes = map[string]apiRoute{
 		connectionsPath: {http.MethodGet: (*apiCall).list},
 		rekeyPath:       {http.MethodPost: (*apiCall).rekey},
+		healthPath:      {http.MethodGet: (*apiCall).health},
 	}
 	// connectionRoutes are about one connection: /pleo/connections/{name}, and
 	// what follows that.
@@ -39,7 +40,7 @@ type apiCall struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	app    *App
-	source *pleoauth.Source
+	source *pleoauth.Source // nil for health
 	// connection is the one in the path, or "".
 	connection string
 }
@@ -84,6 +85,9 @@ func (a *App) callAPI(w http.ResponseWriter, r *http.Request) *problem {
 	if !ok {
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(route)), ", "))
 		return methodNotAllowed()
+	}
+	if strings.TrimSuffix(path, "/") == healthPath {
+		return serve(call) // which says so itself while nothing has started
 	}
 	shared, err := a.current(r.Context())
 	if err != nil {

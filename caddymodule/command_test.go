@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
@@ -67,12 +70,49 @@ func TestHealthSucceedsWhileTheProxyServes(t *testing.T) {
 	require.Equal(t, []string{"one", "two"}, health.Reasons)
 
 	answer, status = `{"status":"starting"}`, 503
-	_, err = run(t, healthCommand(), "--address", host)
-	require.ErrorContains(t, err, "starting")
+	out, err = run(t, healthCommand(), "--address", host)
+	require.ErrorContains(t, err, "status 6")
+	require.Contains(t, out, "starting")
 
 	answer, status = "", 200
-	_, err = run(t, healthCommand(), "--address", host)
-	require.ErrorContains(t, err, "there is no pleo_health", "Caddy answers 200 for a site that it does not have")
+	out, err = run(t, healthCommand(), "--address", host)
+	require.ErrorContains(t, err, "status 3")
+	require.Contains(t, out, "there is no pleo_health", "Caddy answers 200 for a site that it does not have")
 	_, err = run(t, healthCommand(), "--address", "127.0.0.1:1")
-	require.Error(t, err)
+	require.ErrorContains(t, err, "status 3")
+}
+
+func TestHealthWaitsForAProxyThatIsStarting(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"status":"starting"}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"status":"ready"}`))
+	}))
+	defer server.Close()
+	out, err := run(t, healthCommand(), "--address", server.Listener.Addr().String(), "--wait", "1m")
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", out, "what was before that is not of interest")
+	require.EqualValues(t, 3, asked.Load())
+
+	began := time.Now()
+	_, err = run(t, healthCommand(), "--address", "127.0.0.1:1", "--wait", "300ms")
+	require.ErrorContains(t, err, "status 3")
+	require.GreaterOrEqual(t, time.Since(began), 300*time.Millisecond)
+}
+
+func TestACommandOrStateThatThereIsNotIsAnErrorThatNamesThoseThatThereAre(t *testing.T) {
+	pleo := &cobra.Command{Use: "pleo"}
+	caddycmd.Commands()["pleo"].CobraFunc(pleo)
+	_, err := run(t, pleo, "conections")
+	require.ErrorContains(t, err, `there is no command "conections"`)
+	require.ErrorContains(t, err, "connections, disconnect, health")
+	out, err := run(t, pleo)
+	require.NoError(t, err)
+	require.Contains(t, out, "authorise-url")
+	_, err = run(t, connectionsCommand(), "--state", "conected", "--address", "127.0.0.1:1")
+	require.ErrorContains(t, err, `there is no state "conected", but connected, reauthorisation_required, disconnected`)
 }

@@ -35,6 +35,9 @@ func addAPIFlags(cmd *cobra.Command) *apiFlags {
 // client returns what asks the proxy that the flags name. Without any it is
 // the admin endpoint at Caddy's default address, which CADDY_ADMIN changes.
 func (f *apiFlags) client() (*apiClient, error) {
+	if path, ok := strings.CutPrefix(f.address, "unix://"); ok {
+		return newAdminClient("unix/" + path) // as a URL would have it
+	}
 	if strings.Contains(f.address, "://") {
 		return &apiClient{base: strings.TrimRight(f.address, "/"), place: f.address, http: new(http.Client)}, nil
 	}

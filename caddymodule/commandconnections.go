@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -51,10 +52,15 @@ until when their access token is good. No token is ever shown.
 		Args: cobra.NoArgs,
 	}
 	flags := addAPIFlags(cmd)
-	state := cmd.Flags().String("state", "", "Only those in this state: connected, reauthorisation_required or disconnected")
-	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{
-		string(pleoauth.StateConnected), string(pleoauth.StateReauthorisationRequired), string(pleoauth.StateDisconnected),
-	}, cobra.ShellCompDirectiveNoFileComp))
+	states := []string{string(pleoauth.StateConnected), string(pleoauth.StateReauthorisationRequired), string(pleoauth.StateDisconnected)}
+	state := cmd.Flags().String("state", "", "Only those in this state: "+strings.Join(states, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if *state != "" && !slices.Contains(states, *state) {
+			return fmt.Errorf("--state: there is no state %q, but %s", *state, strings.Join(states, ", "))
+		}
+		return nil
+	}
 	cmd.RunE = asking(flags, func(ctx context.Context, cmd *cobra.Command, client *apiClient, _ []string) error {
 		list := newConnectionList(cmd.OutOrStdout(), flags.json)
 		err := client.eachConnection(ctx, func(info pleoauth.ConnectionInfo) error {

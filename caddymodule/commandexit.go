@@ -20,14 +20,23 @@ const (
 	exitTryAgain     = 6 // it does not work at the moment
 )
 
-// asking makes a command's RunE of a function that asks a running proxy. An
-// error is printed with what to do about it, and has its exit code.
+// asking makes a command's RunE of a function that asks a running proxy by its
+// routes under /pleo/.
 func asking(f *apiFlags, run func(ctx context.Context, cmd *cobra.Command, client *apiClient, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
+	return withExitCode(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		client, err := f.client()
-		if err == nil {
-			err = run(cmd.Context(), cmd, client, args)
+		if err != nil {
+			return err
 		}
+		return run(ctx, cmd, client, args)
+	})
+}
+
+// withExitCode makes a command's RunE of a function. An error is printed with
+// what to do about it, and has its exit code.
+func withExitCode(run func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd.Context(), cmd, args)
 		if err == nil {
 			return nil
 		}
@@ -52,11 +61,16 @@ func exitCode(err error) int {
 	if errors.Is(err, errLeft) {
 		return exitLeft
 	}
+	if errors.Is(err, errNotReady) {
+		return exitTryAgain
+	}
 	refused, ok := errors.AsType[*refusedError](err)
 	if !ok || refused.Type == "" {
 		return exitFailed
 	}
 	switch {
+	case refused.Type == ownPath().Type:
+		return exitUnreachable
 	case refused.Status == http.StatusNotFound:
 		return exitNotConnected
 	case refused.Status == http.StatusConflict:
@@ -69,7 +83,7 @@ func exitCode(err error) int {
 
 // hintFor says what to do about an error, or "".
 func hintFor(err error) string {
-	if errors.Is(err, errUnreachable) {
+	if refused, ok := errors.AsType[*refusedError](err); errors.Is(err, errUnreachable) || ok && refused.Type == ownPath().Type {
 		return "Is it running? --address or --config says where its admin endpoint is; `localhost:2019` unless the configuration or CADDY_ADMIN says otherwise."
 	}
 	refused, ok := errors.AsType[*refusedError](err)

@@ -111,7 +111,7 @@ func printRekey(w io.Writer, r pleoauth.RekeyReport, asJSON bool) error {
 		_, _ = fmt.Fprintf(w, "  %s: %s\n", f.Connection+f.File, printable(f.Error))
 	}
 	if r.Done() {
-		_, err = fmt.Fprintln(w, "Everything is sealed with the first key. The others may go once every replica has had it first for ten minutes.")
+		_, err = fmt.Fprintln(w, "Everything is sealed with the first key. The others may go once every replica has had it first for 25 minutes.")
 	}
 	return err
 }

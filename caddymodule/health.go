@@ -22,11 +22,13 @@ const (
 	healthStarting = "starting"
 	healthReady    = "ready"
 	healthDegraded = "degraded"
+	healthStopping = "stopping"
 )
 
 // Health says whether calls can be served: with status 503 while the proxy is
-// starting, and else with 200, also when it is degraded. The body is JSON with
-// the fields status (starting, ready or degraded) and reasons.
+// starting, and in Caddy's shutdown_delay, in which load balancers are to take it
+// off their lists; else with 200, also when it is degraded. The body is JSON with
+// the fields status (starting, ready, degraded or stopping) and reasons.
 type Health struct {
 	app *App
 }
@@ -52,15 +54,27 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	}
-	// Not waited for: a probe wants to know how things are now.
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && requestValue(repl, "http.shutting_down") == "true" {
+		return writeHealth(w, pleoauth.Health{Status: healthStopping})
+	}
+	return h.app.answerHealth(w, r)
+}
+
+// answerHealth says how things are. It waits for no start: a probe wants to know
+// how they are now.
+func (a *App) answerHealth(w http.ResponseWriter, r *http.Request) error {
 	health := pleoauth.Health{Status: healthStarting}
-	if shared := h.app.life.shared.Load(); shared != nil {
+	if shared := a.life.shared.Load(); shared != nil {
 		shared.enter()
 		defer shared.leave()
 		health = shared.source.Health(r.Context())
 	}
+	return writeHealth(w, health)
+}
+
+func writeHealth(w http.ResponseWriter, health pleoauth.Health) error {
 	status := http.StatusOK
-	if health.Status == healthStarting {
+	if health.Status == healthStarting || health.Status == healthStopping {
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/json")

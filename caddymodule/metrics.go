@@ -94,7 +94,7 @@ func newProcessMetrics() *processMetrics {
 	}, func() float64 { return float64(m.hits.sum()) })
 	m.all = []prometheus.Collector{
 		calls, hits, m.misses, m.refusals, m.refreshes, m.refreshSeconds, m.settles, m.lockSeconds, m.gateSeconds,
-		m.authorisations, m.storeErrors, m.sweeps, m.due, m.webhooks, newSourceGauges(liveSources),
+		m.authorisations, m.storeErrors, m.sweeps, m.due, m.webhooks, newBuildInfo(), newSourceGauges(liveSources),
 	}
 
 	zero(m.misses, pleoauth.MissCauses())

@@ -20,7 +20,7 @@ const (
 // problemTypes are what the types of our answers to calls end in.
 var problemTypes = []string{
 	"invalid-connection", "not-connected", "reauthorisation-required", "client-not-allowed", "client-rejected",
-	"refresh-failed", "refresh-unsettled", "store-unavailable", "call-not-repeated", "method-not-supported",
+	"refresh-failed", "refresh-unsettled", "store-unavailable", "call-not-repeated", "method-not-supported", "no-such-route",
 }
 
 // callCounters count calls by outcome. They are looked up once: each call

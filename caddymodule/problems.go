@@ -47,6 +47,17 @@ func methodNotSupported() *problem {
 	}
 }
 
+// ownPath answers a call that is for the proxy, at a place where nothing of the
+// proxy's answers it. Pleo has no such paths.
+func ownPath() *problem {
+	return &problem{
+		Type:   problemType + "no-such-route",
+		Title:  "There is no such route",
+		Status: http.StatusNotFound,
+		Detail: "Paths below /pleo/ are the proxy's own and are not passed on to Pleo. What should answer here, such as pleo_api or pleo_status, is not on this site.",
+	}
+}
+
 func callNotRepeated(connection string) *problem {
 	return &problem{
 		Type:       problemType + "call-not-repeated",

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,6 +18,10 @@ import (
 // maxAttempts bounds how often one call is sent. A token is refused when a
 // refresh overtakes the call, which the next token does not suffer.
 const maxAttempts = 3
+
+// ownPaths is what the paths of this project's routes begin with. A call to one of
+// them must not reach Pleo with a token: DELETE at a site without pleo_api, say.
+const ownPaths = "/pleo/"
 
 // errFullDuplex: with this option of Caddy's, net/http goes on with what is left
 // of a body as the next request on the connection; see replay.close.
@@ -42,6 +47,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if !methodAllowed(req.Method) {
 		return t.answer(req, methodNotSupported(), nil)
+	}
+	if strings.HasPrefix(req.URL.Path, ownPaths) {
+		return t.answer(req, ownPath(), nil)
 	}
 	connection, err := connectionOf(req, repl, t.Connection)
 	if err != nil {

@@ -99,3 +99,21 @@ func TestHealthSaysStartingUntilTheProxyCanServe(t *testing.T) {
 	}
 	require.FailNow(t, "no start was seen")
 }
+
+// Load balancers take it off their lists meanwhile, and calls that come go on.
+func TestHealthSaysStoppingInTheShutdownDelay(t *testing.T) {
+	t.Parallel()
+	e, r := startPleo(t), redistest.Start(t)
+	c := onRedis(r)
+	c.globals = "shutdown_delay 2s"
+	p := startProxy(t, e, c)
+	e.authorise(t, p, "default", company(0))
+	p.employees(t)
+	p.signal(syscall.SIGTERM)
+	require.Eventually(t, func() bool {
+		h := p.healthReport(t)
+		return h.code == http.StatusServiceUnavailable && h.Status == "stopping"
+	}, patience, tick)
+	p.employees(t)
+	<-p.exited
+}

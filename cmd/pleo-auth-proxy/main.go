@@ -7,10 +7,13 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/pleo-auth-proxy/pleo-auth-proxy/caddymodule"
+	"github.com/pleo-auth-proxy/pleo-auth-proxy/caddymodule"
 )
 
 func main() {
+	if caddy.CustomVersion == "" { // unless the build says otherwise
+		caddy.CustomVersion = caddymodule.Version()
+	}
 	caddy.CustomBinaryName = "pleo-auth-proxy" // what shells complete, and usage says
 	caddycmd.Main()
 }
