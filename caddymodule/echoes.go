@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -34,15 +35,43 @@ func withoutToken(err error, authorization string) error {
 	return err
 }
 
-// quietBody is a body whose errors do not hold the call's token.
+// tokenMark stands where a server's answer repeats the call's token.
+const tokenMark = "[token]"
+
+// hideToken takes the token out of an answer's header, or of its trailer: the
+// access log has them, and so has the application, which has no token.
+func hideToken(header http.Header, authorization string) {
+	_, token, _ := strings.Cut(authorization, " ")
+	if token == "" {
+		return
+	}
+	for _, values := range header {
+		for i, value := range values {
+			if len(value) < len(token) {
+				continue // nearly always
+			}
+			value = strings.ReplaceAll(value, token, tokenMark)
+			values[i] = strings.ReplaceAll(value, url.QueryEscape(token), tokenMark)
+		}
+	}
+}
+
+// quietBody is the body of an answer to a call with a token. Neither its errors
+// nor the trailer after it have that token: whatever the protocol, net/http quotes
+// what it cannot read, such as a malformed trailer, or the debug data of a GOAWAY.
 type quietBody struct {
 	io.ReadCloser
+	answer        *http.Response
 	authorization string
 }
 
 func (b *quietBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return it as it is
+	switch {
+	case err == nil:
+	case err == io.EOF: //nolint:errorlint // readers return it as it is
+		hideToken(b.answer.Trailer, b.authorization)
+	default:
 		err = withoutToken(err, b.authorization)
 	}
 	return n, err

@@ -44,19 +44,35 @@ func dropPrivate(trailer http.Header) {
 	}
 }
 
-// sent is a request as it goes to Pleo, in one piece of memory.
+// sent is a request as it goes to Pleo, and the body that comes back, in one piece
+// of memory.
 type sent struct {
 	request       http.Request
 	url           url.URL
 	authorization [1]string
+	body          quietBody
 }
 
-// outgoing returns the request as it goes to Pleo. It is a copy: the request
+// came makes an answer one that does not repeat the token, and returns it.
+func (s *sent) came(res *http.Response) *http.Response {
+	authorization := s.authorization[0]
+	if authorization == "" {
+		return res
+	}
+	hideToken(res.Header, authorization)
+	if res.StatusCode != http.StatusSwitchingProtocols { // its body is a connection
+		s.body = quietBody{res.Body, res, authorization}
+		res.Body = &s.body
+	}
+	return res
+}
+
+// outgoing makes the request as it goes to Pleo. It is a copy: the request
 // that Caddy has, logs, and shows to other handlers never holds the token.
 //
 // URL.Host stays what is dialled. Host is the API's after all operations on
 // headers, and so is the name that TLS checks.
-func (t *Transport) outgoing(req *http.Request, authorization string) *http.Request {
+func (t *Transport) outgoing(req *http.Request, authorization string) *sent {
 	s := &sent{request: *req, url: *req.URL}
 	out := &s.request
 	out.URL = &s.url
@@ -90,5 +106,5 @@ func (t *Transport) outgoing(req *http.Request, authorization string) *http.Requ
 		s.authorization[0] = authorization
 		out.Header["Authorization"] = s.authorization[:]
 	}
-	return out
+	return s
 }

@@ -101,12 +101,12 @@ func (t *Transport) call(req *http.Request, body *replay, connection string, tok
 
 func (t *Transport) send(req *http.Request, body *replay, authorization string) (*http.Response, error) {
 	out := t.outgoing(req, authorization)
-	body.attempt(out)
-	res, err := t.HTTPTransport.RoundTrip(out)
-	if err == nil && len(res.TransferEncoding) > 0 { // only then are there trailers to be malformed
-		res.Body = &quietBody{res.Body, authorization}
+	body.attempt(&out.request)
+	res, err := t.HTTPTransport.RoundTrip(&out.request)
+	if err != nil {
+		return nil, withoutToken(err, authorization)
 	}
-	return res, withoutToken(err, authorization)
+	return out.came(res), nil
 }
 
 // probe sends an active health check of the reverse proxy's own. No caller can
