@@ -283,7 +283,7 @@ func (a *attempt) send(marked Snapshot, m Mark, conn *TokenConn, g Grant, before
 		}
 		err = a.answered(a.c, refreshed{
 			marked: marked, mark: m, spent: spent, before: before, for401At: refusedAt(a.f, spent, before), after: after, reason: reason, first: first,
-			next: next, err: err,
+			silent: said.tokenAnswer == tokenSilent, next: next, err: err,
 		})
 		if !a.c.left(spent.version) {
 			a.revokeGate(a.c, m.Nonce)

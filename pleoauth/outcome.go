@@ -38,8 +38,10 @@ type refreshed struct {
 	reason   Reason // of the connection's end, should Pleo call the token dead
 	// first is set on the first one of its attempt.
 	first bool
-	next  Grant
-	err   error
+	// silent is set where Pleo did not speak about the token that was sent.
+	silent bool
+	next   Grant
+	err    error
 }
 
 // refusedAt is when a refusal was last the reason for a refresh of a connection: now,
@@ -74,7 +76,7 @@ func (s *Source) answered(c *connection, r refreshed) error {
 		p.grant.ExpiresIn = max(p.grant.ExpiresIn, time.Since(r.before)+minLife)
 		log.Info("grant refreshed", "result", "stored", "next_generation", p.generation)
 		s.save(c, &heldPair{pair: p, snap: &r.marked, own: r.mark.Nonce, first: func(st stored) write { return writeSave(r.spent.version, st) }})
-		if r.spent.introspection == "" {
+		if r.spent.introspection == "" || r.silent { // if silent, the verdict that there was holds no more
 			s.judgeIntrospection(c, p)
 		}
 		return nil

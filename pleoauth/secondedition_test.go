@@ -204,6 +204,28 @@ func TestAnIntrospectionThatKnowsNoRefreshTokensCostsNothingAndIsSaid(t *testing
 	}
 }
 
+// An introspection that knew refresh tokens, and from now on knows none, is found out
+// by the first refresh that shows it, also where each token is idle until its access
+// token is over.
+func TestAnIntrospectionThatIsChangedForGoodHoldsAnIdleConnectionUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		w.authorise(r, "another", pleotest.Companies()[1].Name)
+		require.NoError(t, w.pleo.SetIntrospection(pleotest.Introspection{Unknown: []pleotest.TokenKind{pleotest.RefreshToken}}))
+		time.Sleep(20 * time.Minute)
+		require.ErrorIs(t, r.Refresh(t.Context(), "default"), pleoauth.ErrRefreshUnsettled, "a replica may have a newer grant")
+		time.Sleep(11 * time.Minute)
+		for range 3 {
+			require.NoError(t, r.Refresh(t.Context(), "default"))
+			time.Sleep(20 * time.Minute)
+		}
+		require.Zero(t, deadTokensSent(w))
+		require.Equal(t, 1, r.Stats().IntrospectionUnusable)
+	})
+}
+
 // An introspection that is out of order for an hour, and calls every token inactive,
 // is asked before every refresh of every connection.
 func TestAnIntrospectionThatCallsEverythingInactiveForAnHourEndsNoGrant(t *testing.T) {
