@@ -76,7 +76,7 @@ func (s *Source) answered(c *connection, r refreshed) error {
 		p.grant.ExpiresIn = max(p.grant.ExpiresIn, time.Since(r.before)+minLife)
 		log.Info("grant refreshed", "result", "stored", "next_generation", p.generation)
 		s.save(c, &heldPair{pair: p, snap: &r.marked, own: r.mark.Nonce, first: func(st stored) write { return writeSave(r.spent.version, st) }})
-		if r.spent.introspection == "" || r.silent { // if silent, the verdict that there was holds no more
+		if r.spent.introspection == "" || r.silent && r.marked.Introspection.believed() { // what was believed holds no more
 			s.judgeIntrospection(c, p)
 		}
 		return nil
