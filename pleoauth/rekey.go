@@ -20,7 +20,7 @@ const (
 type RekeyReport struct {
 	// KeyID names the first key, which everything is to be sealed with.
 	KeyID string `json:"key_id"`
-	// Connections counts those that were looked at: the sum of the next four.
+	// Connections counts those that were looked at: the sum of the next five.
 	Connections int `json:"connections"`
 	// Resealed counts grants that were sealed anew.
 	Resealed int `json:"resealed"`
@@ -28,6 +28,9 @@ type RekeyReport struct {
 	Already int `json:"already"`
 	// WithoutGrant counts connections that have nothing to seal: they have ended.
 	WithoutGrant int `json:"without_grant"`
+	// Foreign counts records of another client or authorisation server, which have
+	// keys of their own. Nothing is left to do about them.
+	Foreign int `json:"foreign"`
 	// Left counts what could not be sealed anew and is as it was.
 	Left int `json:"left"`
 	// LeftByKey counts it by the id of the key that it is sealed with; "" stands
@@ -60,6 +63,7 @@ func (r *RekeyReport) Add(later RekeyReport) {
 	r.Resealed += later.Resealed
 	r.Already += later.Already
 	r.WithoutGrant += later.WithoutGrant
+	r.Foreign += later.Foreign
 	r.Left += later.Left
 	r.HeldResealed += later.HeldResealed
 	r.HeldLeft += later.HeldLeft
@@ -163,7 +167,9 @@ func (k *rekeying) one(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case errors.Is(err, ErrForeignRecord), errors.Is(err, ErrRecordUnreadable), errors.Is(err, ErrSealed), errors.Is(err, ErrConflict):
+	case errors.Is(err, ErrForeignRecord):
+		k.report.Foreign++
+	case errors.Is(err, ErrRecordUnreadable), errors.Is(err, ErrSealed), errors.Is(err, ErrConflict):
 		k.left(RekeyFailure{Connection: name, KeyID: before, Error: err.Error()})
 		k.report.Left++
 	case err != nil:

@@ -127,6 +127,16 @@ func (r *Keyring) open(sealed []byte, purpose string) ([]byte, error) {
 	return nil, &SealedError{KeyID: sealedWith(sealed), Missing: true, text: "no encryption_key with id " + sealedWith(sealed) + " is configured"}
 }
 
+// KeyIDs returns the ids of the keys, in hex, the one that seals first. An id tells
+// nothing of its key.
+func (r *Keyring) KeyIDs() []string {
+	ids := make([]string, 0, len(r.keys))
+	for _, key := range r.keys {
+		ids = append(ids, hex.EncodeToString(key.id[:]))
+	}
+	return ids
+}
+
 // firstID returns the id of the key that seals, in hex.
 func (r *Keyring) firstID() string { return hex.EncodeToString(r.keys[0].id[:]) }
 
