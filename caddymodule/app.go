@@ -62,6 +62,11 @@ type App struct {
 	// has to be authorised. Default: none.
 	AuthoriseURI string `json:"authorise_uri,omitempty"`
 
+	// The certificates that Pleo's servers are checked against, as in Caddy's
+	// transport http. pleo_proxy takes them, too, unless it has its own. Default:
+	// the system's.
+	TrustPoolRaw json.RawMessage `json:"tls_trust_pool,omitempty" caddy:"namespace=tls.ca_pool.source inline_key=provider"`
+
 	// Where grants are kept. Default: caddy, which is Caddy's own storage.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=pleo.stores inline_key=module"`
 
@@ -107,6 +112,7 @@ type App struct {
 	notify       *webhook.Config // nil: nobody is told
 
 	store  Store
+	trust  *trustPool // nil: the system's
 	opener *sourceOpener
 	logger *zap.Logger
 
@@ -152,7 +158,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.store = store
 
-	a.opener = &sourceOpener{config: a.config, keys: a.keys, store: store, slogger: ctx.Slogger()}
+	if err := a.provisionTrustPool(ctx); err != nil {
+		return err
+	}
+	a.opener = &sourceOpener{config: a.config, keys: a.keys, store: store, trust: a.trust, slogger: ctx.Slogger()}
 	if err := a.opener.check(); err != nil {
 		return err
 	}
@@ -182,6 +191,9 @@ func (a *App) Start() error {
 		}
 	}
 	a.poolKey = key
+	if a.logger != nil { // it has been provisioned
+		a.logStart()
+	}
 	shared.source.Start()
 	a.life.begin(shared)
 	return nil

@@ -36,6 +36,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    scopes            <scope...>
 //	    redirect_uri      <url>
 //	    authorise_uri     <url>
+//	    tls_trust_pool    <module> ...
 //	    store             <module> ...
 //	    encryption_key    <key...>
 //	    refresh_before    <duration>
@@ -98,6 +99,8 @@ func (a *App) unmarshalOption(b optionBlock) error {
 		return b.one(&a.RedirectURI, func(v string) error { return checkConfig(pleoauth.Config{RedirectURI: v}) })
 	case "authorise_uri":
 		return b.one(&a.AuthoriseURI, func(v string) error { _, err := parseAuthoriseURI(v); return err })
+	case "tls_trust_pool":
+		return a.unmarshalTrustPool(b)
 	case "store":
 		return a.unmarshalStore(b)
 	case "encryption_key":

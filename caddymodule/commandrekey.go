@@ -94,8 +94,8 @@ func printRekey(w io.Writer, r pleoauth.RekeyReport, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, r)
 	}
-	_, err := fmt.Fprintf(w, "first key:          %s\nconnections:        %d\n  sealed anew:      %d\n  had the key:      %d\n  nothing to seal:  %d\n  left as they are: %d\n",
-		r.KeyID, r.Connections, r.Resealed, r.Already, r.WithoutGrant, r.Left)
+	_, err := fmt.Fprintf(w, "first key:          %s\nconnections:        %d\n  sealed anew:      %d\n  had the key:      %d\n  nothing to seal:  %d\n  of other clients: %d\n  left as they are: %d\n",
+		r.KeyID, r.Connections, r.Resealed, r.Already, r.WithoutGrant, r.Foreign, r.Left)
 	if r.HeldResealed+r.HeldLeft > 0 {
 		_, _ = fmt.Fprintf(w, "held on its disk:   %d sealed anew, %d left\n", r.HeldResealed, r.HeldLeft)
 	}

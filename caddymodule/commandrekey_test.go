@@ -45,6 +45,14 @@ func TestRekeyAddsUpItsPagesAndSaysThatAllIsDone(t *testing.T) {
 	require.Equal(t, []int{5, 2, 1, 2}, []int{total.Connections, total.Resealed, total.Already, total.WithoutGrant})
 }
 
+func TestRekeyHasNothingLeftToDoAboutRecordsOfOtherClients(t *testing.T) {
+	address := rekeyPages(t, map[string]pleoauth.RekeyReport{"": {KeyID: "aa", Connections: 3, Already: 1, Foreign: 2}})
+	out, err := run(t, rekeyCommand(), "--address", address)
+	require.NoError(t, err)
+	require.Contains(t, out, "of other clients: 2\n")
+	require.Contains(t, out, "Everything is sealed with the first key. The others may go once every replica has had it first for 25 minutes.")
+}
+
 func TestRekeyFailsAndNamesTheKeysWhereSomethingIsLeft(t *testing.T) {
 	address := rekeyPages(t, map[string]pleoauth.RekeyReport{"": {
 		KeyID: "aa", Connections: 1, Left: 1, LeftByKey: map[string]int{"bb": 1},

@@ -19,6 +19,8 @@ type sourceOpener struct {
 	config  pleoauth.Config
 	keys    []string
 	store   Store
+	trust   *trustPool // nil: the system's
+	keyIDs  []string   // of the source that was acquired
 	slogger *slog.Logger
 }
 
@@ -63,6 +65,7 @@ func (o *sourceOpener) acquire(app *App) (*sharedSource, string, error) {
 	if err := shared.attach(owner{app: app, config: o.config, keys: ring, logger: o.slogger, notify: app.notify}); err != nil {
 		return nil, "", errors.Join(err, shared.release(app, key))
 	}
+	o.keyIDs = ring.KeyIDs()
 	return shared, key, nil
 }
 
@@ -92,6 +95,9 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 		pleoauth.WithObserver(metrics.observer()), pleoauth.WithTracer(spans()),
 		pleoauth.WithEnding(caddy.Exiting),
 	}
+	if o.trust != nil {
+		options = append(options, pleoauth.WithRootCAs(o.trust.roots))
+	}
 	if requiresDurability(o.store) {
 		options = append(options, pleoauth.WithRequireDurable())
 	}
@@ -112,7 +118,11 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 // It is a hash, since the store's passwords are part of it.
 func (o *sourceOpener) poolKey() string {
 	key := o.store.Key()
-	return o.hash(key.Place, key.Access)
+	parts := []string{key.Place, key.Access}
+	if o.trust != nil {
+		parts = append(parts, o.trust.key)
+	}
+	return o.hash(parts...)
 }
 
 // spillDir is where grants go that the store does not take, until it does.

@@ -106,6 +106,7 @@ func (t *Transport) send(req *http.Request, body *replay, authorization string) 
 	if err != nil {
 		return nil, withoutToken(err, authorization)
 	}
+	t.api.leadBack(res, req)
 	return out.came(res), nil
 }
 

@@ -48,6 +48,9 @@ func (s *CaddyStore) Provision(ctx caddy.Context) error {
 // Key returns the path of the storage.
 func (s *CaddyStore) Key() StoreKey { return StoreKey{Place: "caddy\x00" + s.storage.Path} }
 
+// String says where the files are, for people.
+func (s *CaddyStore) String() string { return "caddy " + s.storage.Path }
+
 // OpenStore returns a store for the records of one client.
 func (s *CaddyStore) OpenStore(id pleoauth.Identity) (pleoauth.Store, error) {
 	return certstore.New(s.storage, s.path("locks"), id)

@@ -1,10 +1,12 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -171,6 +173,19 @@ func redisKey(o redisstore.Options, requireDurable bool, tlsFiles []byte) StoreK
 
 // Key says which server this is and how it is reached.
 func (s *RedisStore) Key() StoreKey { return s.key }
+
+// String says where the server is, for people.
+func (s *RedisStore) String() string {
+	o := s.options
+	kind := ""
+	switch {
+	case o.Cluster:
+		kind = "Cluster "
+	case o.MasterName != "":
+		kind = o.MasterName + " by Sentinels "
+	}
+	return fmt.Sprintf("redis %s%s, database %d, keys %s*", kind, strings.Join(o.Addresses, " "), o.DB, cmp.Or(o.KeyPrefix, redisstore.DefaultKeyPrefix))
+}
 
 // RequiresDurability returns what require_durable says.
 func (s *RedisStore) RequiresDurability() bool { return s.RequireDurable }

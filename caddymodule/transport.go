@@ -105,6 +105,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			t.TLS = new(reverseproxy.TLSConfig)
 		}
 		t.TLS.ServerName = t.api.name
+		if t.TLS.CARaw == nil && len(t.TLS.RootCAPool) == 0 && len(t.TLS.RootCAPEMFiles) == 0 {
+			t.TLS.CARaw = app.TrustPoolRaw
+		}
 	}
 	if err := t.HTTPTransport.Provision(ctx); err != nil {
 		return err

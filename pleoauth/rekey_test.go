@@ -71,6 +71,25 @@ func TestRekeySealsEverythingWithTheFirstKeySoThatTheOldOneCanGo(t *testing.T) {
 	})
 }
 
+func TestRekeyHasNothingLeftToDoAboutRecordsOfOtherClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		names := w.connect(r, 2)
+		snap, err := r.store.Read(t.Context(), names[0])
+		require.NoError(t, err)
+		foreign := snap.Record
+		foreign.ClientID = "another-client"
+		_, err = r.store.Swap(t.Context(), names[0], snap, foreign, pleoauth.SwapOptions{})
+		require.NoError(t, err)
+		report, err := r.Rekey(t.Context(), "", 0)
+		require.NoError(t, err)
+		require.True(t, report.Done())
+		require.Equal(t, []int{2, 1, 1, 0}, []int{report.Connections, report.Foreign, report.Already, report.Left})
+		require.Empty(t, report.Failures)
+	})
+}
+
 func TestRekeyChangesNothingOfARecordButItsSealedGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -55,7 +55,9 @@ func TestATokenThatAnAnswersHeaderRepeatsIsTakenOut(t *testing.T) {
 	require.Equal(t, `Bearer error_description="[token]"`, res.Header.Get("Www-Authenticate"))
 	require.Equal(t, "Bearer [token]", res.Trailer.Get("X-Late"))
 	logs := func() string { return p.stdout.String() + p.stderr.String() }
-	require.Eventually(t, func() bool { return strings.Contains(logs(), `"uri":"/v2/employees"`) && strings.Contains(logs(), "X-Echo") }, patience, tick)
+	require.Eventually(t, func() bool {
+		return strings.Contains(logs(), `"uri":"/v2/employees"`) && strings.Contains(logs(), "X-Echo")
+	}, patience, tick)
 	for _, secret := range e.Secrets() {
 		require.NotContains(t, logs(), secret)
 	}

@@ -12,11 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A caller that waits with its body hears at once that it is not wanted.
+// A caller that waits with its body hears at once that it is not wanted, with the
+// lines that the documentation has for it. Without them, Caddy waits for the body.
 func TestAnAnswerOfTheProxysOwnComesBeforeABodyThatWaitsForIt(t *testing.T) {
 	t.Parallel()
 	e := startPleo(t)
-	p := startProxy(t, e, config{})
+	p := startProxy(t, e, config{site: "@waiting header Expect 100-continue\nheader @waiting Connection close"})
 	e.authorise(t, p, "default", company(0))
 	for name, c := range map[string]struct {
 		header string
@@ -45,4 +46,7 @@ func TestAnAnswerOfTheProxysOwnComesBeforeABodyThatWaitsForIt(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+	req := request(t, http.MethodPost, p.URL+"/v1/echo", strings.Repeat("x", 1<<20))
+	req.Header.Set("Expect", "100-continue")
+	require.Equal(t, http.StatusOK, send(client, req).status, "one that is wanted is taken")
 }
