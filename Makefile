@@ -66,6 +66,10 @@ needs: ## install what the tests need beyond Go
 	@scripts/need curl curl
 	@scripts/need python3 python3
 	@scripts/need node nodejs
+	@scripts/need java default-jdk-headless
+	@scripts/need php php-cli
+	@scripts/need "php -m | grep -qx curl" php-curl
+	@scripts/need "python3 -c 'import requests'" python3-requests
 	@scripts/need jq jq
 	@scripts/need ip iproute2
 	@scripts/need unshare util-linux

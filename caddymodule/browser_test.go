@@ -195,6 +195,60 @@ func TestADeniedAuthorisationSaysSo(t *testing.T) {
 	w.problem(w.call(http.MethodGet, "/v2/employees", nil, "Pleo-Connection: acme"), 401, "not-connected")
 }
 
+// Pleo's redirect says why there is no code. Only access_denied is the user's no.
+func TestAnAuthorisationThatIsRefusedSaysWhoseFaultItIs(t *testing.T) {
+	w := newWorld(t)
+	w.start("", "", "")
+	for code, c := range map[string]struct {
+		status int
+		says   string
+		again  bool
+	}{
+		"access_denied":             {http.StatusForbidden, "Access was not granted", true},
+		"some_code_of_pleos":        {http.StatusForbidden, "Access was not granted", true},
+		"invalid_scope":             {http.StatusBadGateway, "not set up correctly", false},
+		"unauthorized_client":       {http.StatusBadGateway, "not set up correctly", false},
+		"invalid_request":           {http.StatusBadGateway, "not set up correctly", false},
+		"unsupported_response_type": {http.StatusBadGateway, "not set up correctly", false},
+		"server_error":              {http.StatusBadGateway, "an error of its own", true},
+		"temporarily_unavailable":   {http.StatusBadGateway, "an error of its own", true},
+	} {
+		browser := newBrowser(t)
+		state := mustParse(t, w.begin(browser, "connection=acme")).Query().Get("state")
+		description := "it says: " + code + "\x1b[31m\n" + strings.Repeat("x", 1000)
+		res := get(t, browser, w.redirectURI()+"?"+url.Values{"state": {state}, "error": {code}, "error_description": {description}}.Encode())
+		requirePage(t, res, c.status)
+		require.Contains(t, res.body, c.says, code)
+		require.Equal(t, c.again, strings.Contains(res.body, "/pleo/authorise?connection=acme"), code)
+		require.NotContains(t, res.body, "it says", "what the browser brings is not shown")
+		logged, err := os.ReadFile(w.log)
+		require.NoError(t, err)
+		require.Contains(t, string(logged), code)
+		require.Contains(t, string(logged), `"description":"it says: `+code)
+		require.NotContains(t, string(logged), strings.Repeat("x", 300))
+		require.NotContains(t, string(logged), "\x1b")
+	}
+	// Without a state of ours nobody writes into the log.
+	get(t, newBrowser(t), w.redirectURI()+"?error=invalid_scope&error_description=made-up-words&state=x")
+	logged, err := os.ReadFile(w.log)
+	require.NoError(t, err)
+	require.NotContains(t, string(logged), "made-up-words")
+}
+
+func TestAWrongClientSecretAtTheConsentIsSaidToBeTheOperators(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("TEST_CLIENT_SECRET", "another secret")
+	w.start("", "", "")
+	browser := newBrowser(t)
+	back, err := w.pleo.Approve(w.begin(browser, "connection=acme"), "")
+	require.NoError(t, err)
+	res := get(t, browser, back)
+	requirePage(t, res, http.StatusBadGateway)
+	require.Contains(t, res.body, "not set up correctly")
+	require.NotContains(t, res.body, "In a minute")
+	require.NotContains(t, res.body, "/pleo/authorise?", "starting again does not help")
+}
+
 func TestAnotherBrowserCannotCompleteAFlow(t *testing.T) {
 	w := newWorld(t)
 	w.start("", "", "")

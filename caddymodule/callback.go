@@ -69,6 +69,9 @@ func (c *Callback) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp
 		Issuer:  query.Get("iss"),
 		Binding: func(flowID string) string { return cookies.get(r, flowID) },
 	})
+	if errors.Is(err, pleoauth.ErrDenied) { // the state and the browser have been checked, so that it comes from Pleo
+		err = &deniedError{code: query.Get("error"), description: query.Get("error_description"), err: err}
+	}
 	if r.Context().Err() != nil {
 		return nil // the browser has gone away; what it began is finished without it
 	}
@@ -124,7 +127,11 @@ func (c *Callback) succeed(w http.ResponseWriter, r *http.Request, completed ple
 }
 
 func (c *Callback) fail(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed, err error) {
-	c.logger.Warn("an authorisation was not completed", zap.String("connection", completed.Connection), zap.Error(err))
+	fields := []zap.Field{zap.String("connection", completed.Connection), zap.Error(err)}
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		fields = append(fields, zap.String("description", denied.shortDescription()))
+	}
+	c.logger.Warn("an authorisation was not completed", fields...)
 	if errors.Is(err, pleoauth.ErrInvalidTicket) {
 		ticketRefusedPage().write(w, r)
 		return

@@ -151,6 +151,29 @@ func unavailablePage(again string) *page {
 	}
 }
 
+// misconfiguredPage is for a fault that only the operator can correct: starting again
+// would not help.
+func misconfiguredPage() *page {
+	return &page{
+		status: http.StatusBadGateway,
+		Sign:   "warn",
+		Title:  "This service is not set up correctly",
+		Text:   "Pleo does not accept how this service identifies itself, or what it asks for.",
+		Hint:   "Nothing was stored. That is for the people who run this service to correct: please tell them. Starting again does not help before.",
+	}
+}
+
+// notOursPage is for a connection whose record belongs to another client.
+func notOursPage() *page {
+	return &page{
+		status: http.StatusConflict,
+		Sign:   "warn",
+		Title:  "This connection cannot be used here",
+		Text:   "It belongs to another service, or to another version of this one.",
+		Hint:   "Nothing was changed. That is for the people who run this service to look into: please tell them. Starting again does not help before.",
+	}
+}
+
 func busyPage() *page {
 	return &page{
 		status:     http.StatusServiceUnavailable,
@@ -197,6 +220,7 @@ func callbackPage(err error, again string, wait time.Duration) *page {
 		when = "In " + inSeconds(wait) + ", "
 	}
 	p := &page{Again: again, Sign: "warn", retryAfter: wait}
+	denied, _ := errors.AsType[*deniedError](err)
 	switch {
 	case errors.Is(err, pleoauth.ErrUnknownFlow):
 		p.status, p.Title = http.StatusBadRequest, "This link cannot be used"
@@ -206,6 +230,14 @@ func callbackPage(err error, again string, wait time.Duration) *page {
 		p.status, p.Title = http.StatusForbidden, "Started in another browser"
 		p.Text = "This authorisation was started in another browser, or this browser does not keep cookies."
 		p.Hint = "Nothing was stored. Finish it in the browser in which it was started; or allow cookies in this one, " + how
+	case denied != nil && denied.fault() == faultOfOperator, errors.Is(err, pleoauth.ErrClientRejected):
+		return misconfiguredPage()
+	case denied != nil && denied.fault() == faultOfPleo:
+		p.status, p.Title = http.StatusBadGateway, "Pleo could not go on"
+		p.Text = "Pleo has sent you back because of an error of its own."
+		p.Hint = "Nothing was stored. In a minute, " + how
+	case errors.Is(err, pleoauth.ErrForeignRecord), errors.Is(err, pleoauth.ErrRecordUnreadable):
+		return notOursPage()
 	case errors.Is(err, pleoauth.ErrDenied):
 		p.status, p.Title = http.StatusForbidden, "Not authorised"
 		p.Text = "Access was not granted at Pleo."

@@ -7,7 +7,7 @@ import (
 
 // debianPackages say what to install for the commands that tests need.
 var debianPackages = map[string]string{
-	"curl": "curl", "python3": "python3", "node": "nodejs", "jq": "jq", "ip": "iproute2", "unshare": "util-linux", "chromium": "chromium",
+	"curl": "curl", "python3": "python3", "node": "nodejs", "java": "default-jdk-headless", "php": "php-cli", "jq": "jq", "ip": "iproute2", "unshare": "util-linux", "chromium": "chromium",
 	"kubectl": "kubernetes-client", "redis-cli": "redis-tools", "prometheus": "prometheus", "promtool": "prometheus",
 }
 
