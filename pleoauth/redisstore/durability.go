@@ -47,10 +47,19 @@ func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	text, err := once(ctx, node, []any{"info"}).Text()
+	if refusal := infoRefused(err); refusal != "" {
+		return []pleoauth.DurabilityRisk{{
+			Code: pleoauth.RiskPersistence, Server: name,
+			Text: "whether Redis keeps grants cannot be seen, since it refuses INFO: " + refusal,
+		}}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("redis: durability: %w", err)
 	}
 	c := durabilityCheck{info: parseInfo(text)}
+	if c.info["loading"] == "1" || c.info["async_loading"] == "1" { // it tells nothing of its settings yet
+		return nil, fmt.Errorf("redis: durability: %s is loading its data", name)
+	}
 	c.config = func(option string) (string, bool) { return s.configOption(ctx, node, option) }
 	c.eviction()
 	c.persistence()
@@ -66,6 +75,20 @@ func (s *Store) checkServer(ctx context.Context, node *redis.Client, name string
 		c.risks[i].Server = name
 	}
 	return c.risks, nil
+}
+
+// infoRefused returns why a server refuses INFO for good: to this user, or to all. It is
+// "" for every other error: that server may answer later.
+func infoRefused(err error) string {
+	answer, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return ""
+	}
+	text := answer.Error()
+	if strings.HasPrefix(text, "NOPERM ") || strings.HasPrefix(text, "ERR unknown command") {
+		return text
+	}
+	return ""
 }
 
 // configOption returns what CONFIG GET tells of an option, or false. A server

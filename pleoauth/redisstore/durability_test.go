@@ -1,10 +1,12 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pleo-auth-proxy/pleo-auth-proxy/internal/redistest"
@@ -233,4 +235,50 @@ func TestServerThatIsAwayIsNotJudged(t *testing.T) {
 	found, err := open(t, options(t, "redis://127.0.0.1:1")).CheckDurability(t.Context(), markLife)
 	require.Error(t, err)
 	require.Empty(t, found)
+}
+
+// What cannot be seen is a risk, so that require_durable refuses it.
+func TestServerThatRefusesInfoIsARisk(t *testing.T) {
+	server := redistest.Start(t, redistest.WithAppendOnly(), redistest.WithRules("-info"))
+	found := risks(t, open(t, options(t, server.URL())))
+	require.Len(t, found, 1)
+	require.Equal(t, pleoauth.RiskPersistence, found[0].Code)
+	require.Contains(t, found[0].Text, "refuses INFO: NOPERM")
+	require.NoError(t, server.Client(t).ACLLogReset(t.Context()).Err(), "the refusal is wanted")
+}
+
+// A server that reads its data says of its settings what is not so.
+func TestServerThatIsLoadingIsNotJudged(t *testing.T) {
+	server := redistest.Start(t, redistest.WithAppendOnly(), redistest.WithConfig("key-load-delay 2000", "loading-process-events-interval-bytes 1024"))
+	client := server.Client(t)
+	_, err := client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for i := range 1000 {
+			pipe.Set(t.Context(), fmt.Sprint("filler-", i), strings.Repeat("x", 100), 0)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.BgRewriteAOF(t.Context()).Err())
+	require.Eventually(t, func() bool {
+		return strings.Contains(client.Info(t.Context(), "persistence").Val(), "aof_rewrite_in_progress:0")
+	}, patience, 10*time.Millisecond)
+	store := open(t, options(t, server.URL()))
+	require.Empty(t, risks(t, store))
+
+	restarted := make(chan error, 1)
+	go func() { restarted <- server.Restart() }()
+	var sawLoading bool
+	for done := false; !done; {
+		select {
+		case err := <-restarted:
+			require.NoError(t, err)
+			done = true
+		case <-time.After(5 * time.Millisecond):
+		}
+		found, err := store.CheckDurability(t.Context(), markLife)
+		require.Empty(t, found)
+		sawLoading = sawLoading || err != nil && strings.Contains(err.Error(), "is loading its data")
+	}
+	require.True(t, sawLoading)
+	require.Eventually(t, func() bool { found, err := store.CheckDurability(t.Context(), markLife); return err == nil && len(found) == 0 }, patience, 10*time.Millisecond)
 }

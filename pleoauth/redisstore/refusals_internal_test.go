@@ -43,3 +43,18 @@ func TestAnswersThatProveNothingAreToldFromThoseThatDo(t *testing.T) {
 	}
 	require.False(t, refusedUnwritten(io.EOF))
 }
+
+// What a server refuses for good is told from what may be answered later.
+func TestAServerThatRefusesInfoForGoodIsToldFromOneThatIsAway(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"NOPERM User pleo has no permissions to run the 'info' command":    true,
+		"ERR unknown command 'info', with args beginning with: ":           true,
+		"LOADING Redis is loading the dataset in memory":                   false,
+		"NOAUTH Authentication required.":                                  false,
+		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data": false,
+	} {
+		require.Equal(t, refused, infoRefused(fmt.Errorf("wrapped: %w", serverError(text))) != "", text)
+	}
+	require.Empty(t, infoRefused(io.EOF))
+	require.Empty(t, infoRefused(nil))
+}

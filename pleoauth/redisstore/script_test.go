@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,27 @@ func TestSwapDeliveredTwiceIsMadeOnceAndAnsweredTwice(t *testing.T) {
 	second, err := subscriber.ReceiveMessage(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "end", second.Payload)
+}
+
+// A user without rights to channels, as Redis 7 makes users, can publish nothing. What
+// else a swap leads to is there all the same, an application's message first.
+func TestSwapOfAUserWithoutChannelsIsMadeAndLosesNoMessage(t *testing.T) {
+	server := redistest.Start(t, redistest.WithRules("resetchannels"))
+	store := open(t, options(t, server.URL()))
+	store.NoteChanges(func() {})
+	old, err := store.Read(t.Context(), "acme")
+	require.NoError(t, err)
+	made, err := store.Swap(t.Context(), "acme", old, pleoauth.Record{State: pleoauth.StateConnected},
+		pleoauth.SwapOptions{Notice: pleoauth.Notice{Kind: pleoauth.NoticeChanged}})
+	require.NoError(t, err)
+	require.Equal(t, made.Revision, revision(t, server, "acme"))
+	changes, err := store.ClaimChanges(t.Context(), 10, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, changes, 1)
+	names, _, err := store.List(t.Context(), "", 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"acme"}, names)
+	require.NoError(t, server.Client(t).ACLLogReset(t.Context()).Err(), "the refusal is wanted")
 }
 
 func TestDriversMessagesGoWhereTheyAreSent(t *testing.T) {

@@ -34,9 +34,17 @@ if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then
 	return {'LOCK', run, now[1], now[2], replicas, had}
 end
 
+-- DEL comes first: Redis refuses it in no memory shortage, and nothing after it. What
+-- the record's change leads to comes next, then what a sweep finds anyway, then the
+-- notice, which may fail: a user without rights to channels must not lose the rest.
 redis.call('DEL', KEYS[1])
 if #ARGV > 10 then
 	redis.call('HSET', KEYS[1], 'rev', ARGV[4], unpack(ARGV, 11))
+end
+if ARGV[10] ~= '' then
+	local at = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+	redis.call('HSET', KEYS[6], 'seen', ARGV[4], 'at', at, 'due', at)
+	redis.call('ZADD', KEYS[5], at, ARGV[5])
 end
 if ARGV[6] ~= '' then
 	redis.call('ZADD', KEYS[3], ARGV[6], ARGV[5])
@@ -49,11 +57,6 @@ else
 	redis.call('ZREM', KEYS[4], ARGV[5])
 end
 if ARGV[9] ~= '' then
-	redis.call('PUBLISH', ARGV[8], ARGV[9])
-end
-if ARGV[10] ~= '' then
-	local at = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
-	redis.call('HSET', KEYS[6], 'seen', ARGV[4], 'at', at, 'due', at)
-	redis.call('ZADD', KEYS[5], at, ARGV[5])
+	redis.pcall('PUBLISH', ARGV[8], ARGV[9])
 end
 return {'OK', run, now[1], now[2], replicas, had}
