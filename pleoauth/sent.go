@@ -41,7 +41,7 @@ func (r *sentRequest) hangs() bool {
 // dropped, and waits until its end has been noted.
 func (r *sentRequest) reset() {
 	if conn := r.conn.Load(); conn != nil {
-		conn.reset()
+		conn.reset(r.ended)
 	}
 	<-r.ended
 }

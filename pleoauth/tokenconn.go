@@ -65,9 +65,26 @@ func (c *Client) Dial(ctx context.Context) (*TokenConn, error) {
 // Close closes the connection; an answer that is still awaited is lost.
 func (tc *TokenConn) Close() { _ = tc.http.Close() }
 
+const (
+	// lastRead is how long an answer that has arrived has to be read from the socket
+	// before the connection is reset.
+	lastRead = 100 * time.Millisecond
+	// lastWork bounds what is done with what was read.
+	lastWork = 5 * time.Second
+)
+
 // reset closes the connection with a RST, so that what of the request is still
-// on its way is dropped.
-func (tc *TokenConn) reset() {
+// on its way is dropped. An answer that has arrived, and that its reader has not come to
+// read, is read first: it may hold the only pair. ended is closed once the reader has
+// done with it.
+func (tc *TokenConn) reset(ended <-chan struct{}) {
+	_ = tc.guard.SetReadDeadline(time.Now().Add(lastRead))
+	timer := time.NewTimer(lastWork)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
 	if tcp, ok := tc.guard.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
