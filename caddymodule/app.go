@@ -190,6 +190,11 @@ func (a *App) Start() error {
 			return errors.Join(err, shared.release(a, key))
 		}
 	}
+	if shared.replaces() {
+		if err := a.checkStore(shared.source); err != nil {
+			return errors.Join(err, shared.release(a, key))
+		}
+	}
 	a.poolKey = key
 	if a.logger != nil { // it has been provisioned
 		a.logStart()

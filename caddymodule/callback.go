@@ -127,11 +127,12 @@ func (c *Callback) succeed(w http.ResponseWriter, r *http.Request, completed ple
 }
 
 func (c *Callback) fail(w http.ResponseWriter, r *http.Request, completed pleoauth.Completed, err error) {
-	fields := []zap.Field{zap.String("connection", completed.Connection), zap.Error(err)}
+	description := ""
 	if denied, ok := errors.AsType[*deniedError](err); ok {
-		fields = append(fields, zap.String("description", denied.shortDescription()))
+		description = denied.shortDescription()
 	}
-	c.logger.Warn("an authorisation was not completed", fields...)
+	c.logger.Warn("an authorisation was not completed",
+		zap.String("connection", completed.Connection), zap.Error(err), zap.String("description", description))
 	if errors.Is(err, pleoauth.ErrInvalidTicket) {
 		ticketRefusedPage().write(w, r)
 		return

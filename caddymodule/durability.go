@@ -38,3 +38,15 @@ func (a *App) checkDurability(source *pleoauth.Source) error {
 	}
 	return nil
 }
+
+// checkStore returns an error if the store refuses what a reload would have this process
+// ask it for: the tokens in memory are good for a while, and a configuration with a wrong
+// password would throw them away. A store that cannot be reached is none, as at a start.
+func (a *App) checkStore(source *pleoauth.Source) error {
+	ctx, cancel := context.WithTimeout(context.Background(), durabilityBound)
+	defer cancel()
+	if reason, ok := pleoauth.ReasonOf(source.CheckStore(ctx)); ok && reason.Refused() {
+		return fmt.Errorf("store: it refuses what it is asked for, so that the configuration before goes on: %s", reason.Text)
+	}
+	return nil
+}

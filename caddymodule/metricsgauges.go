@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ type sourceGauges struct {
 	sources                             func() []statsSource
 	connections, oldest, unsaved, risks *prometheus.Desc
 	unusable, alone, waiting, paused    *prometheus.Desc
+	failing                             *prometheus.Desc
 }
 
 // statsSource is what the gauges ask of a source.
@@ -37,6 +39,8 @@ func newSourceGauges(sources func() []statsSource) *sourceGauges {
 			"Connections whose refresh tokens Pleo's introspection calls inactive although they were just issued.", nil, nil),
 		alone: prometheus.NewDesc("pleo_store_alone",
 			"Whether the store, which has had replicas, has none in step.", nil, nil),
+		failing: prometheus.NewDesc("pleo_store_failing",
+			"Whether the store fails at the moment, by why: the first word of its server's answer, or unreachable.", []string{"reason"}, nil),
 		waiting: prometheus.NewDesc("pleo_oauth_waiting_requests",
 			"Requests to the token and introspection endpoints that wait for their turn.", nil, nil),
 		paused: prometheus.NewDesc("pleo_oauth_paused",
@@ -64,6 +68,7 @@ func (g *sourceGauges) Describe(descs chan<- *prometheus.Desc) {
 	descs <- g.risks
 	descs <- g.unusable
 	descs <- g.alone
+	descs <- g.failing
 	descs <- g.waiting
 	descs <- g.paused
 }
@@ -76,6 +81,13 @@ var stateLabels = map[pleoauth.State]string{
 	"":                                    "absent",
 }
 
+// storeReasons are the values of the label reason. What a server answers beyond them is
+// "refused".
+var storeReasons = []string{
+	pleoauth.CodeUnreachable, pleoauth.CodeRefused, pleoauth.CodeUnknownCommand,
+	"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "WRONGPASS",
+}
+
 // Collect implements [prometheus.Collector].
 func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	states := map[pleoauth.State]int{}
@@ -83,7 +95,7 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	var unsaved int64
 	var unusable, waiting int
 	var alone, paused float64
-	risks := map[string]int{}
+	risks, failing := map[string]int{}, map[string]float64{}
 	for _, source := range g.sources() {
 		stats := source.Stats()
 		for state, n := range stats.Connections {
@@ -95,6 +107,13 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 		waiting += stats.Waiting
 		if stats.Alone {
 			alone = 1
+		}
+		for _, reason := range stats.Store {
+			code := reason.Code
+			if !slices.Contains(storeReasons, code) {
+				code = pleoauth.CodeRefused
+			}
+			failing[code] = 1
 		}
 		if stats.Paused {
 			paused = 1
@@ -116,6 +135,9 @@ func (g *sourceGauges) Collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(g.unusable, float64(unusable))
 	gauge(g.alone, alone)
+	for _, code := range storeReasons {
+		gauge(g.failing, failing[code], code)
+	}
 	gauge(g.waiting, float64(waiting))
 	gauge(g.paused, paused)
 }

@@ -93,7 +93,7 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	options := []pleoauth.Option{
 		pleoauth.WithLogger(o.slogger), pleoauth.WithSpillDir(o.spillDir()),
 		pleoauth.WithObserver(metrics.observer()), pleoauth.WithTracer(spans()),
-		pleoauth.WithEnding(caddy.Exiting),
+		pleoauth.WithEnding(caddy.Exiting), pleoauth.WithCheck(),
 	}
 	if o.trust != nil {
 		options = append(options, pleoauth.WithRootCAs(o.trust.roots))
@@ -105,7 +105,7 @@ func (o *sourceOpener) open(ring *pleoauth.Keyring) (caddy.Destructor, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	shared := &sharedSource{source: source}
+	shared := &sharedSource{source: source, place: o.store.Key().Place}
 	if outbox, ok := store.(webhook.Store); ok {
 		shared.worker = webhook.New(id, outbox, metrics.webhook)
 	}

@@ -92,8 +92,8 @@ func storeUnavailable(connection, detail string, after time.Duration) *problem {
 	}
 }
 
-// tokenProblem answers a call for which err says why there is no token. The
-// details are ours alone: err can name addresses of the store.
+// tokenProblem answers a call for which err says why there is no token. The details are
+// ours, and what the store's server has answered: err can name addresses of the store.
 func (a *App) tokenProblem(connection string, err error) *problem {
 	var after time.Duration
 	var reason string
@@ -149,6 +149,9 @@ func (a *App) tokenProblem(connection string, err error) *problem {
 		return storeUnavailable(connection, "The store has this connection for another client or another authorisation server.", after)
 	case errors.Is(err, errNotStarted):
 		return storeUnavailable(connection, "The proxy has not started yet.", after)
+	}
+	if reason, ok := pleoauth.ReasonOf(err); ok && reason.Refused() {
+		return storeUnavailable(connection, "The store of grants refuses what it is asked for: "+reason.Text, after)
 	}
 	return storeUnavailable(connection, "The store of grants cannot be reached at the moment.", after)
 }

@@ -21,6 +21,7 @@ var sources = caddy.NewUsagePool()
 // since it outlives the one that made it, and with that its logger.
 type sharedSource struct {
 	source *pleoauth.Source
+	place  string // of its store
 	// worker tells what becomes of connections; nil: the store notes no changes.
 	worker *webhook.Worker
 	// calls counts those that may still need the source: Caddy cleans a
@@ -95,6 +96,18 @@ func (s *sharedSource) Destruct() error {
 		}
 	})
 	return nil
+}
+
+// replaces reports whether there is another source for the same store: this one takes its
+// place, with another password perhaps.
+func (s *sharedSource) replaces() bool {
+	found := false
+	sources.Range(func(_, value any) bool {
+		other, ok := value.(*sharedSource)
+		found = ok && other != s && other.place == s.place
+		return !found
+	})
+	return found
 }
 
 // release gives back what an app acquired. key is the one it was acquired by.

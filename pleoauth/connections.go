@@ -82,7 +82,7 @@ func (s *Source) Connections(ctx context.Context, cursor string, limit int) ([]C
 	}
 	s.storeAnswered(StoreList, err)
 	if err != nil {
-		return nil, "", storeFailed(err)
+		return nil, "", storeFailed(s.reasoned(err))
 	}
 	infos := make([]ConnectionInfo, 0, len(names))
 	for _, name := range names {

@@ -30,11 +30,18 @@ func (s *Source) Health(ctx context.Context) Health {
 	h := Health{Status: HealthReady, Unsaved: s.unsaved.Load(), Risks: riskTexts(s.DurabilityRisks())}
 	ctx, cancel := context.WithTimeout(ctx, s.times().command)
 	defer cancel()
-	err := s.store.Ping(ctx)
-	s.storeAnswered(StorePing, err)
-	if err != nil {
+	s.storeAnswered(StorePing, s.store.Ping(ctx))
+	for _, reason := range s.trouble.reasons() {
 		h.Status = HealthDegraded
-		h.Reasons = append(h.Reasons, "the store cannot be reached; calls go on from memory until their tokens expire")
+		text := "the store refuses what it is asked for (" + reason.Text + ")"
+		if !reason.Refused() {
+			text = "the store cannot be reached (" + reason.Text + ")"
+		}
+		h.Reasons = append(h.Reasons, text+"; calls go on from memory until their tokens expire")
+	}
+	if err := s.spill.unusable(); err != nil {
+		h.Status = HealthDegraded
+		h.Reasons = append(h.Reasons, "there is no disk to keep grants on that the store does not take; they would be in memory alone")
 	}
 	if h.Unsaved > 0 {
 		h.Status = HealthDegraded

@@ -75,7 +75,7 @@ func (s *Source) storeError(name string, err error) error {
 	if errors.Is(err, ErrForeignRecord) {
 		kind = ErrForeignRecord
 	}
-	return &TokenError{Kind: kind, Connection: name, RetryAfter: time.Second, Err: err}
+	return &TokenError{Kind: kind, Connection: name, RetryAfter: time.Second, Err: s.reasoned(err)}
 }
 
 // load reads the record and adopts what it says, once for all who ask at the

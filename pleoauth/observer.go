@@ -56,6 +56,8 @@ type Stats struct {
 	IntrospectionUnusable int
 	// Alone reports whether the store, which has had replicas, has none in step.
 	Alone bool
+	// Store says what the store fails for at the moment: nothing, mostly.
+	Store []StoreReason
 	// Waiting counts requests to the token and introspection endpoints that wait
 	// for their turn. Paused reports whether Pleo's 429 holds all of them.
 	Waiting int
@@ -65,7 +67,7 @@ type Stats struct {
 // Stats looks through memory: it asks neither the store nor Pleo.
 func (s *Source) Stats() Stats {
 	now := time.Now()
-	st := Stats{Connections: map[State]int{}, OldestGrant: s.oldest.age(now), Unsaved: s.unsaved.Load(), Alone: s.alone.Load()}
+	st := Stats{Connections: map[State]int{}, OldestGrant: s.oldest.age(now), Unsaved: s.unsaved.Load(), Alone: s.alone.Load(), Store: s.trouble.reasons()}
 	st.Waiting, st.Paused = s.pace.Waiting(), s.pace.Pause() > 0
 	s.conns.each(func(c *connection) {
 		v := c.view.Load()

@@ -1,7 +1,6 @@
 package pleoauth
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -165,22 +164,6 @@ func whyRefused(refused *Token, now *view) RefusalCause {
 		return RefusalDead
 	}
 	return RefusalReplaced
-}
-
-// storeAnswered counts what the store failed to do. That a record has changed,
-// is locked or is gone are answers, and a caller who went away is no failure.
-func (s *Source) storeAnswered(op StoreOperation, err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return
-	}
-	for _, answer := range []error{ErrConflict, ErrLocked, ErrLockLost, ErrNoFlow} {
-		if errors.Is(err, answer) {
-			return
-		}
-	}
-	if f := s.observer.Load().StoreFailed; f != nil {
-		f(op)
-	}
 }
 
 func (s *Source) authorisationEnded(err error) {

@@ -102,7 +102,7 @@ func (s *Source) Rekey(ctx context.Context, cursor string, limit int) (RekeyRepo
 		names, next, err := s.store.List(ctx, run.report.Next, page)
 		s.storeAnswered(StoreList, err)
 		if err != nil {
-			return run.report, errors.Join(ctx.Err(), storeFailed(err))
+			return run.report, errors.Join(ctx.Err(), storeFailed(s.reasoned(err)))
 		}
 		if err := run.page(ctx, names); err != nil {
 			return run.report, err
@@ -173,7 +173,7 @@ func (k *rekeying) one(name string) {
 		k.left(RekeyFailure{Connection: name, KeyID: before, Error: err.Error()})
 		k.report.Left++
 	case err != nil:
-		k.failed = &TokenError{Kind: ErrStoreUnavailable, Connection: name, Err: err}
+		k.failed = &TokenError{Kind: ErrStoreUnavailable, Connection: name, Err: k.source.reasoned(err)}
 		return
 	case without:
 		k.report.WithoutGrant++

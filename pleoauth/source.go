@@ -32,6 +32,7 @@ type Source struct {
 	observer atomic.Pointer[Observer]
 	oldest   oldestLeft // what sweeps could not renew
 	unopened unopened
+	trouble  storeTrouble
 	tracer   Tracer
 
 	conns  *table
@@ -56,6 +57,7 @@ type Source struct {
 	// risks are what the last check of the store's durability found.
 	risks          atomic.Pointer[[]DurabilityRisk]
 	requireDurable bool
+	checks         bool
 	// restarted has the store's durability checked: a restart tells whether it has
 	// kept everything.
 	restarted chan struct{}
@@ -83,6 +85,7 @@ type options struct {
 	observer       Observer
 	tracer         Tracer
 	ending         func() bool
+	checks         bool
 }
 
 // WithLogger sets where the source logs to. Default: [slog.Default].
@@ -101,6 +104,11 @@ func WithRootCAs(roots *x509.CertPool) Option { return func(o *options) { o.root
 // created when needed. Default: none; such a pair is then lost if the process
 // dies before the store is back.
 func WithSpillDir(dir string) Option { return func(o *options) { o.spill = dir } }
+
+// WithCheck has the source find out at its start whether its disk can be written to, and
+// in the background whether the store does what it will be asked for, as
+// [Source.CheckStore] does. Default: not before it is needed.
+func WithCheck() Option { return func(o *options) { o.checks = true } }
 
 // WithEnding sets how the source learns that the program is about to end, before
 // Close is called: from then on it begins no refresh, so that fewer are under way
@@ -139,6 +147,7 @@ func NewSource(cfg Config, store Store, keys *Keyring, opts ...Option) (*Source,
 		requireDurable: o.requireDurable,
 		tracer:         o.tracer,
 		ending:         o.ending,
+		checks:         o.checks,
 	}
 	s.pace = pace.New(s.spread)
 	s.lane = newExchangeLane()
@@ -167,7 +176,52 @@ func (s *Source) Start() {
 		s.goWork(s.housekeeping)
 		s.goWork(s.sweeping)
 		s.goWork(s.checkingDurability)
+		if s.checks {
+			s.checkDisk()
+			s.goWork(func() { _ = s.CheckStore(context.Background()) }) // what is wrong is in the log, and in health
+		}
 	})
+}
+
+// checkDisk finds out whether there is a disk for grants that the store does not take.
+func (s *Source) checkDisk() {
+	if s.spill.dir == "" {
+		return
+	}
+	if err := s.spill.try(); err != nil {
+		s.logger().Warn("grants that the store does not take could not be kept on disk", "error", err)
+	}
+}
+
+// CheckStore finds out, before there is a connection to serve, whether the store's server
+// does what it will be asked for. What is wrong is logged, and in [Source.Health]. The
+// error wraps [ErrStoreUnavailable]. It is nil where the store has no server.
+func (s *Source) CheckStore(ctx context.Context) error {
+	if _, server := s.store.(StoreReasoner); !server {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.times().command)
+	defer cancel()
+	err := s.store.Ping(ctx)
+	s.storeAnswered(StorePing, err)
+	if err == nil {
+		_, err = s.store.Due(ctx, 1)
+		s.storeAnswered(StoreDue, err)
+	}
+	if err == nil {
+		_, err = s.read(DefaultConnection)
+		if errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrRecordUnreadable) {
+			err = nil
+		}
+	}
+	if err == nil { // it has those that know the connection read its record again
+		err = s.store.Publish(ctx, Notice{Kind: NoticeChanged, Connection: DefaultConnection})
+		s.storeAnswered(StorePublish, err)
+	}
+	if err != nil {
+		return storeFailed(s.reasoned(err))
+	}
+	return nil
 }
 
 // Close refuses new refreshes, waits until those under way are stored, sees that the

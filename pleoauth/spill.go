@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type spill struct {
 	rekey sync.RWMutex
 	// unreadable are the files that have been complained of.
 	unreadable sync.Map
+	// useless is why the directory could not be written to when that was last tried.
+	useless atomic.Pointer[error]
 }
 
 // spilled is a file's content, before it is sealed.
@@ -70,6 +73,27 @@ func (d *spill) write(s *Source, name string, p *pair) error {
 		return err
 	}
 	return d.put(d.path(name, p), s.keyring().seal(plain, s.spillPurpose()))
+}
+
+// try finds out whether the directory can be written to, before a pair has to be.
+func (d *spill) try() error {
+	err := os.MkdirAll(d.dir, 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(d.dir, "new-*"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	d.useless.Store(&err)
+	return err
+}
+
+// unusable returns what [spill.try] has found.
+func (d *spill) unusable() error {
+	if err := d.useless.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // put makes a file with the content, or replaces it, in one step.

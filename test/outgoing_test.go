@@ -141,10 +141,14 @@ func TestTheLogSaysAtStartWhatRuns(t *testing.T) {
 	require.NotContains(t, p.stderr.String(), sealingKey)
 }
 
-// awaitLine returns the fields of the first line of the log with a message.
-func awaitLine(t *testing.T, p *proxy, message string) (fields map[string]any) {
+// awaitLine returns the fields of the first line of the log with a message. Meanwhile it
+// does what is given, again and again.
+func awaitLine(t *testing.T, p *proxy, message string, meanwhile ...func()) (fields map[string]any) {
 	t.Helper()
 	require.Eventually(t, func() bool {
+		for _, do := range meanwhile {
+			do()
+		}
 		for line := range strings.Lines(p.stderr.String()) {
 			fields = nil
 			if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == message {

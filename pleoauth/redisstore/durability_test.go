@@ -280,5 +280,8 @@ func TestServerThatIsLoadingIsNotJudged(t *testing.T) {
 		sawLoading = sawLoading || err != nil && strings.Contains(err.Error(), "is loading its data")
 	}
 	require.True(t, sawLoading)
-	require.Eventually(t, func() bool { found, err := store.CheckDurability(t.Context(), markLife); return err == nil && len(found) == 0 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		found, err := store.CheckDurability(t.Context(), markLife)
+		return err == nil && len(found) == 0
+	}, patience, 10*time.Millisecond)
 }
