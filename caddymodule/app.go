@@ -34,6 +34,10 @@ type App struct {
 	// placeholders. Default: the environment's.
 	AuthServer string `json:"auth_server,omitempty"`
 
+	// What the authorisation server calls itself in the parameter iss of callbacks
+	// (RFC 9207), where that is not auth_server. Default: auth_server.
+	Issuer string `json:"issuer,omitempty"`
+
 	// The base URL of the API: the only place that tokens are sent to. It is
 	// taken literally, without placeholders. Default: the environment's.
 	APIServer string `json:"api_server,omitempty"`

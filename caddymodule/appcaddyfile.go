@@ -30,6 +30,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    require_env       <name...>
 //	    environment       production|staging
 //	    auth_server       <url>
+//	    issuer            <url>
 //	    api_server        <url>
 //	    client_id         <id>
 //	    client_secret     <secret> [<second_secret>]
@@ -87,6 +88,8 @@ func (a *App) unmarshalOption(b optionBlock) error {
 		return b.one(&a.Environment, checkEnvironment)
 	case "auth_server":
 		return a.unmarshalServer(b, &a.AuthServer, func(v string) error { return checkConfig(pleoauth.Config{AuthServer: v}) })
+	case "issuer":
+		return b.one(&a.Issuer, func(v string) error { return checkConfig(pleoauth.Config{Issuer: v}) })
 	case "api_server":
 		return a.unmarshalServer(b, &a.APIServer, func(v string) error { return checkConfig(pleoauth.Config{APIServer: v}) })
 	case "client_id":

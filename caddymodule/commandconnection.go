@@ -102,6 +102,9 @@ func printConnection(w io.Writer, info pleoauth.ConnectionInfo, asJSON bool) err
 	line("generation", fmt.Sprint(info.Generation))
 	line("token obtained", moment(info.ObtainedAt))
 	line("token until", moment(info.ExpiresAt))
+	if !info.FailingSince.IsZero() {
+		line("calls fail since", moment(info.FailingSince))
+	}
 	line("last error", info.LastError)
 	if info.Attempts > 0 {
 		line("failed refreshes", fmt.Sprint(info.Attempts))
@@ -111,6 +114,12 @@ func printConnection(w io.Writer, info pleoauth.ConnectionInfo, asJSON bool) err
 	}
 	if info.Introspection != "" {
 		line("introspection", printable(info.Introspection)+": Pleo calls refresh tokens inactive that it has just issued")
+	}
+	if info.MissingScopes != nil {
+		line("not granted", printable(strings.Join(info.MissingScopes, " ")))
+	}
+	if info.KeyMissing {
+		line("calls fail", "no configured key opens the tokens")
 	}
 	line("sealed with key", info.KeyID)
 	return table.Flush()

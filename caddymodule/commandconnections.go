@@ -140,6 +140,15 @@ func noteOn(info pleoauth.ConnectionInfo) string {
 	if info.LastError != "" {
 		notes = append(notes, info.LastError)
 	}
+	if !info.FailingSince.IsZero() {
+		notes = append(notes, "calls fail since "+moment(info.FailingSince))
+	}
+	if info.KeyMissing {
+		notes = append(notes, "no key opens it ("+info.KeyID+")")
+	}
+	if info.MissingScopes != nil {
+		notes = append(notes, "not granted: "+printable(strings.Join(info.MissingScopes, " ")))
+	}
 	if info.Attempts > 0 {
 		notes = append(notes, fmt.Sprintf("%d failed", info.Attempts))
 	}

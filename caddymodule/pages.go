@@ -222,6 +222,10 @@ func callbackPage(err error, again string, wait time.Duration) *page {
 	p := &page{Again: again, Sign: "warn", retryAfter: wait}
 	denied, _ := errors.AsType[*deniedError](err)
 	switch {
+	case errors.Is(err, pleoauth.ErrOtherIssuer):
+		page := misconfiguredPage()
+		page.status, page.Text = http.StatusBadRequest, "The answer has come from another authorisation server than the one that this service uses."
+		return page
 	case errors.Is(err, pleoauth.ErrUnknownFlow):
 		p.status, p.Title = http.StatusBadRequest, "This link cannot be used"
 		p.Text = "It belongs to an authorisation that has expired, was completed already, or was never started here."

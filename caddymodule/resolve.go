@@ -126,6 +126,9 @@ func (a *App) resolve(r resolver) error {
 	if a.config.ClientID, err = r.option("client_id", a.ClientID); err != nil {
 		return err
 	}
+	if a.config.Issuer, err = r.option("issuer", a.Issuer); err != nil {
+		return err
+	}
 	if err := a.resolveClientSecrets(r); err != nil {
 		return err
 	}

@@ -45,6 +45,12 @@ func rowOf(info pleoauth.ConnectionInfo, now time.Time) connectionRow {
 		if row.Words != "" {
 			row.Kind = "warn"
 		}
+		switch {
+		case info.KeyMissing:
+			row.Kind, row.State = "bad", "Cannot be opened"
+		case !info.FailingSince.IsZero():
+			row.Kind, row.State = "bad", "Calls fail"
+		}
 		if info.Unpinned {
 			row.Subject = "company not confirmed yet"
 		}
@@ -76,6 +82,15 @@ func endWords(reason pleoauth.Reason) string {
 // nothing.
 func connectedWords(info pleoauth.ConnectionInfo) string {
 	var words []string
+	if info.KeyMissing {
+		words = append(words, "No key that is configured opens its tokens: the one with the id "+info.KeyID+" is missing. Calls are answered with 503 until it is there again; the authorisation is kept.")
+	}
+	if !info.FailingSince.IsZero() {
+		words = append(words, "Calls have been failing since "+info.FailingSince.UTC().Format("2006-01-02 15:04")+" UTC.")
+	}
+	if info.MissingScopes != nil {
+		words = append(words, "Pleo has not granted all that was asked for: "+strings.Join(info.MissingScopes, ", ")+" is missing. Pleo refuses the calls that need it.")
+	}
 	if text := troubleWords(info); text != "" {
 		words = append(words, text)
 	}

@@ -42,6 +42,7 @@ var references = []reference{
 		samples: map[string]string{
 			"require_env": "PATH",
 			"environment": "staging", "auth_server": "https://auth.example.com", "api_server": "https://api.example.com",
+			"issuer":    "https://auth.example.com/tenant",
 			"client_id": "acme", "client_secret": "{env.SECRET}", "scopes": "users:read export:read",
 			"redirect_uri": "https://integration.example.com/pleo/callback", "authorise_uri": "https://integration.example.com/pleo/authorise",
 			"tls_trust_pool": "file /etc/pleo-auth-proxy/ca.pem",

@@ -24,6 +24,9 @@ var (
 	// ErrOtherBrowser is returned when the browser that comes back is not the
 	// one that started. Nothing was exchanged.
 	ErrOtherBrowser = errors.New("another browser started this authorisation")
+	// ErrOtherIssuer is returned when the parameter iss of a callback (RFC 9207) is not
+	// that of the configured authorisation server. [ErrUnknownFlow] comes with it.
+	ErrOtherIssuer = errors.New("another authorisation server answered")
 	// ErrDenied is returned when the user or Pleo denied the authorisation.
 	ErrDenied = errors.New("the authorisation was denied")
 	// ErrExchangeFailed is returned when Pleo did not exchange the code.

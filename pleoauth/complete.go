@@ -1,6 +1,7 @@
 package pleoauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -146,8 +147,9 @@ func (s *Source) checkFlow(ctx context.Context, cb Callback) (flow, error) {
 	if subtle.ConstantTimeCompare(bound[:], f.Binding) != 1 {
 		return flow{}, ErrOtherBrowser
 	}
-	if cb.Issuer != "" && strings.TrimRight(cb.Issuer, "/") != s.config().AuthServer {
-		return flow{}, fmt.Errorf("%w: another authorisation server answered", ErrUnknownFlow)
+	issuer := cmp.Or(s.config().Issuer, s.config().AuthServer)
+	if cb.Issuer != "" && strings.TrimRight(cb.Issuer, "/") != strings.TrimRight(issuer, "/") {
+		return flow{}, fmt.Errorf("%w: %w: iss is %.200q, and expected is %q (see the option issuer)", ErrUnknownFlow, ErrOtherIssuer, cb.Issuer, issuer)
 	}
 	return f, nil
 }

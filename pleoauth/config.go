@@ -33,6 +33,9 @@ type Config struct {
 	// AuthServer is the base URL of the authorisation server.
 	// Default: https://auth.pleo.io.
 	AuthServer string
+	// Issuer is what the authorisation server calls itself in the parameter iss of
+	// callbacks (RFC 9207), where that is not its base URL. Default: AuthServer.
+	Issuer string
 	// APIServer is the base URL of the API. Default: https://external.pleo.io.
 	APIServer string
 	// ClientID is the OAuth client's id. Required.
@@ -104,6 +107,11 @@ func (c Config) Validate() error {
 	for _, server := range []struct{ name, value string }{{"auth_server", c.AuthServer}, {"api_server", c.APIServer}} {
 		if err := checkServer(server.value); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrConfig, server.name, err)
+		}
+	}
+	if c.Issuer != "" {
+		if err := checkIssuer(c.Issuer); err != nil {
+			return fmt.Errorf("%w: issuer: %w", ErrConfig, err)
 		}
 	}
 	if c.RedirectURI != "" {
@@ -238,4 +246,14 @@ func (c Config) timing() timing {
 		replicas: t / 4,
 		gate:     min(t, 2*time.Second),
 	}
+}
+
+// checkIssuer returns an error if text cannot be an issuer identifier (RFC 8414,
+// section 2).
+func checkIssuer(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("it is no URL of scheme, host and perhaps a path, such as https://auth.example.com/tenant")
+	}
+	return nil
 }

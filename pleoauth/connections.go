@@ -3,6 +3,8 @@ package pleoauth
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,6 +22,14 @@ type ConnectionInfo struct {
 	Attempts int `json:"attempts,omitempty"`
 	// LastError is one of the error codes of a problem document.
 	LastError string `json:"last_error,omitempty"`
+	// FailingSince is since when calls have been failing: the access token has ended,
+	// and refreshes do not work. It is zero while calls are served.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// KeyMissing is set if no configured key opens the grant: calls fail until one does.
+	KeyMissing bool `json:"key_missing,omitempty"`
+	// MissingScopes are those that the configuration asks for, and that Pleo has not
+	// granted.
+	MissingScopes []string `json:"missing_scopes,omitempty"`
 	// Unsettled is set while a refresh may or may not have been processed.
 	Unsettled bool `json:"unsettled,omitempty"`
 	// Unpinned is set while it is not known which company a connected connection
@@ -48,11 +58,11 @@ func (s *Source) Connection(ctx context.Context, name string) (ConnectionInfo, e
 	if snap.State == "" {
 		return ConnectionInfo{}, &TokenError{Kind: ErrNotConnected, Connection: name}
 	}
-	return infoOf(name, snap), nil
+	return s.infoOf(name, snap), nil
 }
 
-func infoOf(name string, snap Snapshot) ConnectionInfo {
-	return ConnectionInfo{
+func (s *Source) infoOf(name string, snap Snapshot) ConnectionInfo {
+	info := ConnectionInfo{
 		Name: name, State: snap.State, Reason: snap.Reason, Subject: snap.Subject, Generation: snap.Generation,
 		ObtainedAt: snap.Obtained, ExpiresAt: snap.Expires,
 		Attempts: snap.Attempts, LastError: snap.NotBeforeReason,
@@ -61,6 +71,41 @@ func infoOf(name string, snap Snapshot) ConnectionInfo {
 		Unpinned:      snap.State == StateConnected && snap.Subject == "",
 		KeyID:         sealedWith(snap.Sealed),
 	}
+	if snap.State != StateConnected {
+		return info
+	}
+	mark := snap.Marked()
+	late := mark != nil && !mark.Time.IsZero() && time.Since(mark.Time) > s.config().RefreshTimeout/2 // an answer mostly takes a moment
+	if info.LastError == "" && (snap.Attempts > 0 || late) {                                          // they ended without an answer, and so without a reason in the record
+		if info.LastError = reasonRefreshFailed; info.Unsettled {
+			info.LastError = reasonRefreshUnsettled
+		}
+	}
+	if (snap.Attempts > 0 || late) && snap.Remaining(snap.Expires) <= 0 {
+		info.FailingSince = snap.Expires
+	}
+	g, err := s.openGrant(name, snap.Sealed)
+	if sealed := new(SealedError); errors.As(err, &sealed) {
+		info.KeyMissing = sealed.Missing
+	} else if err == nil {
+		info.MissingScopes = missingScopes(s.config().Scopes, g.Scope)
+	}
+	return info
+}
+
+// missingScopes returns which of the scopes that were asked for are not among those that
+// were granted. Where a server does not tell (RFC 6749, section 5.1), all were.
+func missingScopes(asked []string, granted string) []string {
+	if granted == "" {
+		return nil
+	}
+	var missing []string
+	for _, scope := range asked {
+		if !slices.Contains(strings.Fields(granted), scope) {
+			missing = append(missing, scope)
+		}
+	}
+	return missing
 }
 
 // unusable returns what [ConnectionInfo] says of a verdict.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -277,6 +278,9 @@ func (e *exchange) answered(g Grant, err error) exchanged {
 		return exchanged{subject: subject, err: ErrSuperseded}
 	}
 	log.Info("connection authorised", "generation", p.generation, "result", "connected")
+	if missing := missingScopes(e.config().Scopes, g.Scope); missing != nil {
+		log.Warn("Pleo has granted less than was asked for", "generation", p.generation, "missing", strings.Join(missing, " "))
+	}
 	if subject == "" {
 		log.Warn("whose company the connection belongs to could not be asked; it is found out as soon as Pleo answers", "result", "unpinned")
 		e.pin(e.c)

@@ -178,7 +178,7 @@ func (s *Source) Start() {
 		s.goWork(s.checkingDurability)
 		if s.checks {
 			s.checkDisk()
-			s.goWork(func() { _ = s.CheckStore(context.Background()) }) // what is wrong is in the log, and in health
+			s.goWork(s.checkAtStart)
 		}
 	})
 }
@@ -190,6 +190,22 @@ func (s *Source) checkDisk() {
 	}
 	if err := s.spill.try(); err != nil {
 		s.logger().Warn("grants that the store does not take could not be kept on disk", "error", err)
+	}
+}
+
+// rightsAfter is how long after the start the store is asked for what takes rights: a
+// process that ends at once need not know.
+const rightsAfter = 5 * time.Second
+
+// checkAtStart finds out what is wrong with the store, for the log and for health: at once
+// whether it can be reached and lets this process in, and then the rest.
+func (s *Source) checkAtStart() {
+	ctx, cancel := s.command()
+	s.storeAnswered(StorePing, s.store.Ping(ctx))
+	cancel()
+	s.pause(rightsAfter, nil)
+	if !s.stopping() {
+		_ = s.CheckStore(context.Background())
 	}
 }
 

@@ -11,6 +11,9 @@ type StoreReason struct {
 	// Text says it in the server's own words, or in those of the network. It has neither
 	// an address nor a secret, so that it may be shown to callers.
 	Text string
+	// Whole is set if it is about the server as a whole: any operation that works shows
+	// that it is over.
+	Whole bool
 }
 
 // Codes of a [StoreReason] that are not the server's own.
@@ -35,7 +38,7 @@ func (s *Source) reason(err error) StoreReason {
 	if store, ok := s.store.(StoreReasoner); ok {
 		return store.Reason(err)
 	}
-	return StoreReason{Code: CodeUnreachable, Text: "it does not do what it is asked for"}
+	return StoreReason{Code: CodeUnreachable, Text: "it does not do what it is asked for", Whole: true}
 }
 
 // reasonedError carries why the store has failed to those who answer a caller.

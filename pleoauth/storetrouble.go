@@ -80,7 +80,7 @@ func (t *storeTrouble) worked(op StoreOperation, now time.Time) map[string]time.
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, f := range t.failing {
-		if key.op == op || now.Sub(f.at) > troubleOver {
+		if key.op == op || f.reason.Whole || now.Sub(f.at) > troubleOver {
 			delete(t.failing, key)
 		}
 	}

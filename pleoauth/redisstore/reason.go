@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,7 +31,7 @@ func (s *Store) Reason(err error) pleoauth.StoreReason {
 	if text == late && s.options.TLS != nil {
 		text += "; does it speak TLS?" // Redis waits for more of what it takes for a command
 	}
-	return pleoauth.StoreReason{Code: pleoauth.CodeUnreachable, Text: text}
+	return pleoauth.StoreReason{Code: pleoauth.CodeUnreachable, Text: text, Whole: true}
 }
 
 // inScript finds the code of an error that a command in a script has met, which older
@@ -51,6 +52,7 @@ func answered(text string, cluster bool) pleoauth.StoreReason {
 		text = text[:longestReason] + "…"
 	}
 	r := pleoauth.StoreReason{Code: code.FindString(text), Text: strings.TrimSuffix(text, ",")}
+	r.Whole = slices.Contains([]string{"BUSY", "LOADING", "NOAUTH", "WRONGPASS"}, r.Code)
 	switch {
 	case r.Code == "MOVED" || r.Code == "ASK":
 		r.Text = r.Code + ": another server has this key" // the rest is an address
