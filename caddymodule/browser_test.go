@@ -228,7 +228,7 @@ func TestAnAuthorisationThatIsRefusedSaysWhoseFaultItIs(t *testing.T) {
 		require.NotContains(t, string(logged), strings.Repeat("x", 300))
 		require.NotContains(t, string(logged), "\x1b")
 	}
-	// Without a state of ours nobody writes into the log.
+	// A callback without a state of ours writes nothing into the log.
 	get(t, newBrowser(t), w.redirectURI()+"?error=invalid_scope&error_description=made-up-words&state=x")
 	logged, err := os.ReadFile(w.log)
 	require.NoError(t, err)

@@ -39,7 +39,7 @@ func (s *Source) Health(ctx context.Context) Health {
 		}
 		h.Reasons = append(h.Reasons, text+"; calls go on from memory until their tokens expire")
 	}
-	if err := s.spill.unusable(); err != nil {
+	if s.spill.unusable() != nil && s.spill.try() != nil { // it may be there by now
 		h.Status = HealthDegraded
 		h.Reasons = append(h.Reasons, "there is no disk to keep grants on that the store does not take; they would be in memory alone")
 	}

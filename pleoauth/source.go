@@ -230,10 +230,6 @@ func (s *Source) CheckStore(ctx context.Context) error {
 			err = nil
 		}
 	}
-	if err == nil { // it has those that know the connection read its record again
-		err = s.store.Publish(ctx, Notice{Kind: NoticeChanged, Connection: DefaultConnection})
-		s.storeAnswered(StorePublish, err)
-	}
 	if err != nil {
 		return storeFailed(s.reasoned(err))
 	}

@@ -16,8 +16,8 @@ const (
 	// troubleQuiet is for how long nothing may have failed for a reason before it is said
 	// to be over: one server of a Cluster may fail while another works.
 	troubleQuiet = 10 * time.Second
-	// troubleOver is after how long an operation that has failed, and that nobody has
-	// asked for again, is not held against the store any more.
+	// troubleOver is after how long an operation that has failed, and has not been asked for
+	// again, is not held against the store any more.
 	troubleOver = 3 * time.Minute
 )
 

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
@@ -123,7 +122,11 @@ func startFrames(t *testing.T) *frames {
 	return f
 }
 
-func (f *frames) serve(conn net.Conn) {
+func (f *frames) serve(accepted net.Conn) {
+	conn, ok := accepted.(*tls.Conn)
+	if !ok {
+		return
+	}
 	defer conn.Close()
 	if _, err := io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface))); err != nil {
 		return
@@ -143,7 +146,8 @@ func (f *frames) serve(conn net.Conn) {
 			}
 		case *http2.MetaHeadersFrame:
 			if f.answer(framer, frame) {
-				time.Sleep(50 * time.Millisecond) // the frames are read before the connection ends
+				_ = conn.CloseWrite() // after the frames, which are read first
+				_, _ = io.Copy(io.Discard, conn)
 				return
 			}
 		}
