@@ -350,6 +350,7 @@ func silentStatus(err error) bool {
 type judgement struct {
 	lineage string
 	verdict Verdict
+	at      time.Time
 }
 
 // verdictOn returns the verdict on introspection: the record's, or what this process
@@ -364,6 +365,12 @@ func (s *Source) verdictOn(c *connection, snap Snapshot) Verdict {
 	if (v == "" || v == VerdictPresumed) && c.judged.lineage == snap.Lineage {
 		v = cmp.Or(c.judged.verdict, v)
 	}
+	// A failover may have lost the verdict, so that the record has an older one: this
+	// process's own holds until a refresh token of the connection was called active later.
+	if own := c.judged; own.lineage == snap.Lineage && own.verdict != "" && !own.verdict.believed() && v.believed() &&
+		(snap.HeardActive.IsZero() || !snap.locally(snap.HeardActive).After(own.at)) {
+		return own.verdict
+	}
 	if v == VerdictPresumed && s.deaf.Load() {
 		return VerdictDoubted
 	}
@@ -377,7 +384,7 @@ func (s *Source) rememberVerdict(c *connection, lineage string, v Verdict) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.judged = judgement{lineage, v}
+	c.judged = judgement{lineage, v, time.Now()}
 }
 
 // noteVerdict keeps a verdict with the record, and says in the log what follows.
