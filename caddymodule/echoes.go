@@ -57,7 +57,7 @@ func hideToken(header http.Header, authorization string) {
 }
 
 // quietBody is the body of an answer to a call with a token. Neither its errors
-// nor the trailer after it have that token: whatever the protocol, net/http quotes
+// nor the trailer after it have that token. In HTTP/1.1 and in HTTP/2, net/http quotes
 // what it cannot read, such as a malformed trailer, or the debug data of a GOAWAY.
 type quietBody struct {
 	io.ReadCloser

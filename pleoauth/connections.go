@@ -74,9 +74,10 @@ func (s *Source) infoOf(name string, snap Snapshot) ConnectionInfo {
 	if snap.State != StateConnected {
 		return info
 	}
+	// An answer mostly takes a moment. What ends without one leaves no reason in the record.
 	mark := snap.Marked()
-	late := mark != nil && !mark.Time.IsZero() && time.Since(mark.Time) > s.config().RefreshTimeout/2 // an answer mostly takes a moment
-	if info.LastError == "" && (snap.Attempts > 0 || late) {                                          // they ended without an answer, and so without a reason in the record
+	late := mark != nil && !mark.Time.IsZero() && time.Since(mark.Time) > s.config().RefreshTimeout/2
+	if info.LastError == "" && (snap.Attempts > 0 || late) {
 		if info.LastError = reasonRefreshFailed; info.Unsettled {
 			info.LastError = reasonRefreshUnsettled
 		}

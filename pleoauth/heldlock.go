@@ -44,8 +44,9 @@ func (s *Source) awaitLock(c *connection, f *flight, started time.Time) (*heldLo
 		if !errors.Is(err, ErrLocked) {
 			return nil, s.storeError(c.name, err)
 		}
-		o.Next = nextInLine       // which a lock that is free at once need not be told
-		f.at(ErrRefreshUnsettled) // a replica that has the lock for long waits for a request to be settled
+		o.Next = nextInLine // which a lock that is free at once need not be told
+		// A replica that has the lock for long waits for a request to be settled.
+		f.at(ErrRefreshUnsettled)
 		if s.closing() || time.Since(started) > s.times().mark+2*s.config().RefreshTimeout {
 			return nil, &TokenError{Kind: ErrRefreshUnsettled, Connection: c.name, RetryAfter: time.Second, Err: errStillWaiting}
 		}

@@ -226,6 +226,39 @@ func TestAnIntrospectionThatIsChangedForGoodHoldsAnIdleConnectionUpOnce(t *testi
 	})
 }
 
+// What a replica has found out about introspection is written to the record. A failover
+// that loses this write leaves an older verdict there, which the replica does not take
+// over what it has seen itself.
+func TestAVerdictThatAFailoverHasLostIsNotForgottenByTheReplicaThatFoundItOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.replica()
+		w.authorise(r, "default", "")
+		before, err := r.store.Read(t.Context(), "default")
+		require.NoError(t, err)
+		require.Equal(t, pleoauth.VerdictUsable, before.Introspection)
+
+		// While the access token lives, a refresh finds out that introspection knows no
+		// refresh tokens any more.
+		require.NoError(t, w.pleo.SetIntrospection(pleotest.Introspection{Unknown: []pleotest.TokenKind{pleotest.RefreshToken}}))
+		require.NoError(t, r.Refresh(t.Context(), "default"))
+		time.Sleep(14 * time.Minute) // until it has been refreshed once more, and is idle
+		found, err := r.store.Read(t.Context(), "default")
+		require.NoError(t, err)
+		require.Equal(t, pleoauth.VerdictAccessTokens, found.Introspection)
+
+		lost := found.Record
+		lost.Introspection, lost.HeardActive = before.Introspection, before.HeardActive
+		_, err = r.store.Swap(t.Context(), "default", found, lost, pleoauth.SwapOptions{})
+		require.NoError(t, err)
+		time.Sleep(20 * time.Minute) // nothing contradicts introspection any more
+		_, _ = r.Token(t.Context(), "default")
+		time.Sleep(11 * time.Minute)
+		w.token(r, "default")
+		require.Zero(t, deadTokensSent(w))
+	})
+}
+
 // An introspection that is out of order for an hour, and calls every token inactive,
 // is asked before every refresh of every connection.
 func TestAnIntrospectionThatCallsEverythingInactiveForAnHourEndsNoGrant(t *testing.T) {
